@@ -1,0 +1,30 @@
+# The targets people expect. The work is done by the scripts under deploy/.
+
+.PHONY: help setup demo test test-full check build bench-step clean
+
+help: ## Show this list.
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
+
+setup: ## Fetch what the other targets need (libtorch, Fashion-MNIST, tools); safe to repeat.
+	@deploy/setup/setup.sh
+
+demo: setup ## Train SCE on Fashion-MNIST on two ranks, to the end.
+	@deploy/demo.sh
+
+test: setup ## Format, lints, docs, dependencies and all hermetic tests.
+	@deploy/test.sh
+
+test-full: setup ## What needs more time: the CUDA build, and the long tests.
+	@deploy/test_full.sh
+
+check: setup ## Format, lints, docs and dependencies only.
+	@deploy/check.sh
+
+build: setup ## The programs, optimised, in target/release.
+	cargo build --release --workspace --bins
+
+bench-step: setup ## A training step beside PyTorch's, in turns.
+	@deploy/bench/step.sh
+
+clean: ## Remove what was built; downloads stay.
+	cargo clean
