@@ -218,6 +218,9 @@ pub enum Error {
     /// The body.
     #[error("frame does not decode: {0}")]
     Decode(#[from] postcard::Error),
+    /// The body goes on after the message.
+    #[error("{0} bytes follow the message in its frame")]
+    Trailing(usize),
     /// The length.
     #[error("frame of {0} bytes is longer than {MAX_FRAME_BYTES}")]
     TooLong(usize),
@@ -240,7 +243,10 @@ pub fn encode<M: Serialize>(message: &M) -> Result<Vec<u8>, Error> {
 /// # Errors
 /// When the body is not such a message.
 pub fn decode<M: DeserializeOwned>(body: &[u8]) -> Result<M, Error> {
-    Ok(postcard::from_bytes(body)?)
+    match postcard::take_from_bytes(body)? {
+        (message, []) => Ok(message),
+        (_, rest) => Err(Error::Trailing(rest.len())),
+    }
 }
 
 /// Writes one frame.
@@ -263,11 +269,10 @@ pub fn write<M: Serialize>(writer: &mut impl io::Write, message: &M) -> Result<(
 /// When the socket fails, the stream ends inside a frame, or the body does not decode.
 pub fn read<M: DeserializeOwned>(reader: &mut impl io::Read) -> Result<Option<M>, Error> {
     let mut length = [0; 4];
-    match reader.read_exact(&mut length) {
-        Ok(()) => {}
-        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(None),
-        Err(error) => return Err(error.into()),
+    if !begins(reader, &mut length[..1])? {
+        return Ok(None);
     }
+    reader.read_exact(&mut length[1..])?;
     let length = u32::from_be_bytes(length) as usize;
     if length > MAX_FRAME_BYTES {
         return Err(Error::TooLong(length));
@@ -275,4 +280,15 @@ pub fn read<M: DeserializeOwned>(reader: &mut impl io::Read) -> Result<Option<M>
     let mut body = vec![0; length];
     reader.read_exact(&mut body)?;
     Ok(Some(decode(&body)?))
+}
+
+/// Reads the first byte of a frame; false at the end of the stream.
+fn begins(reader: &mut impl io::Read, byte: &mut [u8]) -> io::Result<bool> {
+    loop {
+        match reader.read(byte) {
+            Ok(n_read) => return Ok(n_read > 0),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
 }
