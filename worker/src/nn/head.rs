@@ -1,0 +1,102 @@
+//! Projectors and predictors.
+//!
+//! A linear layer that batch normalisation follows has no bias: the normalisation would remove it.
+
+use kindred_proto::recipe::methods::{Predictor, Projector};
+use tch::Tensor;
+
+use super::{
+    batch_norm::BatchNorm,
+    builder::{Builder, Entry, Setup},
+    layers::Linear,
+};
+
+/// Linear layers with ReLU between them.
+pub struct Head {
+    layers: Vec<Layer>,
+    entries: Vec<Entry>,
+}
+
+impl Head {
+    /// From features to embeddings, on both branches.
+    pub fn projector(recipe: &Projector, inputs: i64, setup: &Setup) -> Self {
+        let hidden = Style { has_norm: recipe.batch_norm, has_affine: true, has_bias: !recipe.batch_norm };
+        let has_norm = recipe.last_batch_norm;
+        let last = Style { has_norm, has_affine: false, has_bias: !has_norm };
+        let widths = recipe.hidden_dims.iter().chain([&recipe.out_dim]).copied().map(i64::from).collect();
+        Self::new("projector", Plan { inputs, widths, hidden, last }, setup)
+    }
+
+    /// From embeddings to embeddings, on the online branch. No layer has a bias, as in MoCo v3 and SCE.
+    pub fn predictor(recipe: &Predictor, embedding_dim: i64, setup: &Setup) -> Self {
+        let hidden = Style { has_norm: true, has_affine: true, has_bias: false };
+        let last = Style { has_norm: false, has_affine: false, has_bias: false };
+        let widths = vec![i64::from(recipe.hidden_dim), embedding_dim];
+        Self::new("predictor", Plan { inputs: embedding_dim, widths, hidden, last }, setup)
+    }
+
+    /// Maps `[B, inputs]` to `[B, outputs]`.
+    pub fn forward(&self, x: &Tensor, train: bool) -> Tensor {
+        let (first, rest) = self.layers.split_first().expect("a head has at least its last layer");
+        let mut y = first.forward(x, train);
+        for layer in rest {
+            y = layer.forward(&y.relu_(), train);
+        }
+        y
+    }
+
+    /// All tensors.
+    pub fn entries(&self) -> &[Entry] {
+        &self.entries
+    }
+
+    fn new(scope: &'static str, plan: Plan, setup: &Setup) -> Self {
+        let mut builder = Builder::new(setup, scope);
+        let mut inputs = plan.inputs;
+        let mut layers = Vec::new();
+        for (layer, &width) in plan.widths.iter().enumerate() {
+            let is_last = layer + 1 == plan.widths.len();
+            let style = if is_last { plan.last } else { plan.hidden };
+            layers.push(Layer::new(&mut builder, layer + 1, inputs, width, style));
+            inputs = width;
+        }
+        Self { layers, entries: builder.finish() }
+    }
+}
+
+struct Plan {
+    inputs: i64,
+    widths: Vec<i64>,
+    hidden: Style,
+    last: Style,
+}
+
+#[derive(Clone, Copy)]
+struct Style {
+    has_norm: bool,
+    has_affine: bool,
+    has_bias: bool,
+}
+
+struct Layer {
+    linear: Linear,
+    norm: Option<BatchNorm>,
+}
+
+impl Layer {
+    fn new(builder: &mut Builder, number: usize, inputs: i64, outputs: i64, style: Style) -> Self {
+        let linear = Linear::new(builder, &format!("linear{number}"), inputs, outputs, style.has_bias);
+        let norm = style
+            .has_norm
+            .then(|| BatchNorm::new(builder, &format!("bn{number}"), outputs, style.has_affine));
+        Self { linear, norm }
+    }
+
+    fn forward(&self, x: &Tensor, train: bool) -> Tensor {
+        let y = self.linear.forward(x);
+        match &self.norm {
+            Some(norm) => norm.forward(&y, train),
+            None => y,
+        }
+    }
+}

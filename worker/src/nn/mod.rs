@@ -1,0 +1,20 @@
+//! Networks: the ResNet family, heads, batch normalisation in fixed groups, momentum branches.
+//!
+//! A network owns its named tensors ([`Entry`]); names inside a ResNet are torchvision's. Called by `methods`, which
+//! prefix the names with the branch, and by `export`. Non-goals: losses, gradients across ranks, optimisation.
+
+mod batch_norm;
+mod branch;
+mod builder;
+mod head;
+mod layers;
+mod random;
+mod resnet;
+pub mod statistics;
+
+pub use batch_norm::BatchNorm;
+pub use branch::{Branch, Momentum, normalize};
+pub use builder::{Builder, Entry, Role, Setup};
+pub use head::Head;
+pub use random::{Stream, unit_rows};
+pub use resnet::ResNet;
