@@ -20,6 +20,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     let out = PathBuf::from(env::var("OUT_DIR")?);
     fs::write(out.join("kindred.v1.bin"), descriptors.encode_to_vec())?;
     tonic_prost_build::configure()
+        // Its `Client::connect(address)` would collide with `AgentService.Connect`.
+        .build_transport(false)
         .client_mod_attribute(".", "#[cfg(feature = \"grpc\")]")
         .server_mod_attribute(".", "#[cfg(feature = \"grpc\")]")
         .compile_fds(descriptors)?;

@@ -5,7 +5,11 @@
 pub mod failure;
 pub mod ids;
 pub mod job_spec;
+pub mod json;
 pub mod recipe;
+mod scope;
+mod spec_error;
+mod states;
 
 /// The messages as they travel, generated from `kindred/v1/*.proto`.
 #[allow(missing_docs, clippy::all, rustdoc::all)]

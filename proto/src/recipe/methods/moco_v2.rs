@@ -1,16 +1,76 @@
 //! Parameters of MoCo v2 (arXiv 2003.04297; code facebookresearch/moco @ cb10789).
+//!
+//! With the CIFAR stem the defaults are those of the CIFAR-10 notebook of the same authors (@ f736491), but for the
+//! projector, which stays that of v2, and the groups of batch normalisation, which are the ranks.
 
-use super::Projector;
+use super::{Projector, Published};
+use crate::{
+    recipe::{ColorJitter, GaussianBlur, ResNet, Stem, View},
+    scope::{Scope, positive_to},
+    v1,
+};
 
 /// Parameters of MoCo v2.
 #[derive(Clone, Debug, PartialEq)]
 pub struct MocoV2 {
-    /// Temperature of the logits. Default 0.2 (code, `--moco-t` of v2).
+    /// Temperature of the logits. Default 0.2 (code, `--moco-t` of v2; 0.1 with the CIFAR stem, notebook).
     pub temperature: f64,
-    /// Keys in the queue. Default 65,536.
+    /// Keys in the queue. Default 65,536 (code; 4,096 with the CIFAR stem, notebook).
     pub queue_size: u32,
-    /// Momentum of the key encoder. Default 0.999.
+    /// Momentum of the key encoder. Default 0.999 (code; 0.99 with the CIFAR stem, notebook).
     pub momentum: f64,
-    /// Projector of both branches. Default: one hidden layer of the feature width, 128 out, no BN.
+    /// Projector of both branches. Default: one hidden layer of the feature width, 128 out, no BN (code, `--mlp`).
     pub projector: Projector,
+}
+
+impl MocoV2 {
+    pub(super) fn check(wire: &v1::MocoV2, encoder: &ResNet, at: &Scope) -> Self {
+        let (temperature, queue_size, momentum) = match encoder.stem {
+            Stem::Cifar => (0.1, 4_096, 0.99),
+            Stem::ImageNet => (0.2, 65_536, 0.999),
+        };
+        let projector = Projector {
+            hidden_dims: vec![encoder.feature_dim()],
+            out_dim: 128,
+            batch_norm: false,
+            last_batch_norm: false,
+        };
+        Self {
+            temperature: at.number("temperature", wire.temperature, temperature, positive_to(100.0)),
+            queue_size: at.number("queue_size", wire.queue_size, queue_size, 1..=1 << 24),
+            momentum: at.number("momentum", wire.momentum, momentum, 0.0..=1.0),
+            projector: Projector::check(wire.projector.as_ref(), projector, encoder, at),
+        }
+    }
+
+    pub(super) fn published(stem: Stem) -> Published {
+        let (global_batch, weight_decay) = match stem {
+            Stem::Cifar => (512, 5e-4),
+            Stem::ImageNet => (256, 1e-4),
+        };
+        Published { global_batch, lr_per_256: 0.03, weight_decay, warmup_epochs: 0.0, cosine_per_epoch: true }
+    }
+
+    /// "aug+" twice; the notebook crops from 0.08 of the area on and does not blur.
+    pub(super) fn published_views(stem: Stem, size: u32) -> Vec<View> {
+        let mut view = View {
+            color_jitter: Some(ColorJitter::PUBLISHED),
+            grayscale_probability: 0.2,
+            ..View::weak(size)
+        };
+        match stem {
+            Stem::Cifar => view.crop.scale_min = 0.08,
+            Stem::ImageNet => view.blur = Some(GaussianBlur::published(0.5)),
+        }
+        vec![view.clone(), view]
+    }
+
+    pub(super) fn to_wire(&self) -> v1::MocoV2 {
+        v1::MocoV2 {
+            temperature: Some(self.temperature),
+            queue_size: Some(self.queue_size),
+            momentum: Some(self.momentum),
+            projector: Some(self.projector.to_wire()),
+        }
+    }
 }

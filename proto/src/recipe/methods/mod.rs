@@ -1,8 +1,18 @@
 //! One checked parameter struct per method.
+//!
+//! Adding a method to the recipe: a message in `recipe.proto`, a file here, and one arm in each match below.
 
+use super::{ResNet, Stem, View};
+use crate::{
+    scope::Scope,
+    v1::{self, method::Kind},
+};
+
+mod heads;
 mod moco_v2;
 mod sce;
 
+pub use heads::{Predictor, Projector};
 pub use moco_v2::MocoV2;
 pub use sce::{MomentumSchedule, Sce, SelfMode};
 
@@ -15,22 +25,77 @@ pub enum Method {
     Sce(Sce),
 }
 
-/// Linear layers with ReLU between them.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Projector {
-    /// Widths of the hidden layers.
-    pub hidden_dims: Vec<u32>,
-    /// Width of the embedding.
-    pub out_dim: u32,
-    /// Batch normalisation after hidden layers.
-    pub batch_norm: bool,
-    /// Batch normalisation after the last layer, without affine parameters.
-    pub last_batch_norm: bool,
+/// What a method's source trains with beside its own parameters: the defaults of the rest of the recipe.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Published {
+    pub global_batch: u32,
+    /// Peak learning rate per 256 images of the global batch.
+    pub lr_per_256: f64,
+    pub weight_decay: f64,
+    pub warmup_epochs: f64,
+    /// Whether the cosine moves once per epoch rather than once per step.
+    pub cosine_per_epoch: bool,
 }
 
-/// Linear, BN, ReLU, linear; online branch only. Keeps the embedding's width.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Predictor {
-    /// Width of the hidden layer.
-    pub hidden_dim: u32,
+impl Method {
+    /// How many views each image is turned into.
+    pub fn n_views(&self) -> usize {
+        match self {
+            Self::MocoV2(_) | Self::Sce(_) => 2,
+        }
+    }
+
+    /// How many keys a step of `global_batch` images writes into the queue.
+    pub fn keys_per_step(&self, global_batch: u32) -> u64 {
+        let n_key_views = match self {
+            Self::MocoV2(_) => 1,
+            Self::Sce(sce) => 1 + u64::from(sce.symmetric),
+        };
+        n_key_views * u64::from(global_batch)
+    }
+
+    pub(super) fn check(wire: Option<&v1::Method>, encoder: &ResNet, at: &Scope) -> Self {
+        match wire.and_then(|method| method.kind.as_ref()) {
+            Some(Kind::MocoV2(wire)) => Self::MocoV2(MocoV2::check(wire, encoder, &at.field("moco_v2"))),
+            Some(Kind::Sce(wire)) => Self::Sce(Sce::check(wire, encoder, &at.field("sce"))),
+            None => {
+                at.refuse("names no method: give `moco_v2: {}` or `sce: {}`");
+                Self::Sce(Sce::check(&v1::Sce::default(), encoder, at))
+            }
+        }
+    }
+
+    /// A queue holds at least the keys of one step: writing more would overwrite keys of the same step.
+    pub(super) fn check_queue(&self, global_batch: u32, at: &Scope) {
+        let (field, queue_size) = match self {
+            Self::MocoV2(moco) => ("moco_v2.queue_size", moco.queue_size),
+            Self::Sce(sce) => ("sce.queue_size", sce.queue_size),
+        };
+        let n_keys = self.keys_per_step(global_batch);
+        if u64::from(queue_size) < n_keys {
+            at.violate(field, format!("must be at least {n_keys}, the keys of one step, not {queue_size}"));
+        }
+    }
+
+    pub(super) fn published(&self, stem: Stem) -> Published {
+        match self {
+            Self::MocoV2(_) => MocoV2::published(stem),
+            Self::Sce(_) => Sce::published(stem),
+        }
+    }
+
+    pub(super) fn published_views(&self, stem: Stem, size: u32) -> Vec<View> {
+        match self {
+            Self::MocoV2(_) => MocoV2::published_views(stem, size),
+            Self::Sce(_) => Sce::published_views(stem, size),
+        }
+    }
+
+    pub(super) fn to_wire(&self) -> v1::Method {
+        let kind = match self {
+            Self::MocoV2(moco) => Kind::MocoV2(moco.to_wire()),
+            Self::Sce(sce) => Kind::Sce(sce.to_wire()),
+        };
+        v1::Method { kind: Some(kind) }
+    }
 }

@@ -1,30 +1,125 @@
 //! Parameters of SCE (WACV 2023; code CEA-LIST/SCE @ 07cbe63).
+//!
+//! With the ImageNet stem the defaults are those of the two-crop ImageNet configuration, with the CIFAR stem those
+//! of the CIFAR one. The former was published with LARS; with SGD its rate and decay are MoCo v2's, which trains
+//! the same network.
 
-use super::{Predictor, Projector};
+use super::{Predictor, Projector, Published};
+use crate::{
+    recipe::{ColorJitter, GaussianBlur, ResNet, Solarize, Stem, View},
+    scope::{Scope, positive_to},
+    v1::{self, sce},
+};
 
 /// Parameters of SCE.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Sce {
-    /// Temperature of the online logits. Default 0.1.
+    /// Temperature of the online logits. Default 0.1 (code).
     pub temperature: f64,
-    /// Temperature of the target relations, below `temperature`. Default 0.07 (0.05 with the CIFAR stem).
+    /// Temperature of the target relations, at most `temperature`. Default 0.07 (0.05 with the CIFAR stem; code).
     pub target_temperature: f64,
-    /// Share of the one-hot target. Default 0.5.
+    /// Share of the one-hot target. Default 0.5 (code).
     pub lambda: f64,
-    /// Keys in the queue. Default 65,536 (4,096 with the CIFAR stem).
+    /// Keys in the queue. Default 65,536 (4,096 with the CIFAR stem; code).
     pub queue_size: u32,
-    /// Momentum of the target branch at step 0. Default 0.99.
+    /// Momentum of the target branch at step 0. Default 0.99 (code).
     pub momentum: f64,
-    /// How it moves. Default cosine to one (constant with the CIFAR stem).
+    /// How it moves. Default cosine to one (constant with the CIFAR stem; code).
     pub momentum_schedule: MomentumSchedule,
-    /// Both directions. Default true (false with the CIFAR stem: view 0 is the target).
+    /// Both directions. Default true (false with the CIFAR stem: view 0 is the target; code).
     pub symmetric: bool,
     /// What the own key is in the target relations. Default masked (paper).
     pub self_mode: SelfMode,
-    /// Projector of both branches.
+    /// Projector of both branches. Default: two hidden layers of the feature width, 256 out, BN after every layer;
+    /// with the CIFAR stem one hidden layer of the feature width with BN, 128 out (code).
     pub projector: Projector,
-    /// Predictor of the online branch.
+    /// Predictor of the online branch. Default: one of width 4,096 (none with the CIFAR stem; code).
     pub predictor: Option<Predictor>,
+}
+
+impl Sce {
+    pub(super) fn check(wire: &v1::Sce, encoder: &ResNet, at: &Scope) -> Self {
+        let is_cifar = encoder.stem == Stem::Cifar;
+        let (target_temperature, queue_size) = if is_cifar { (0.05, 4_096) } else { (0.07, 65_536) };
+        let predictor = if is_cifar { None } else { Some(4_096) };
+        let sce = Self {
+            temperature: at.number("temperature", wire.temperature, 0.1, positive_to(100.0)),
+            target_temperature: at.number(
+                "target_temperature",
+                wire.target_temperature,
+                target_temperature,
+                positive_to(100.0),
+            ),
+            lambda: at.number("lambda", wire.lambda, 0.5, 0.0..=1.0),
+            queue_size: at.number("queue_size", wire.queue_size, queue_size, 1..=1 << 24),
+            momentum: at.number("momentum", wire.momentum, 0.99, 0.0..=1.0),
+            momentum_schedule: MomentumSchedule::check(wire.momentum_schedule, encoder.stem, at),
+            symmetric: wire.symmetric.unwrap_or(!is_cifar),
+            self_mode: SelfMode::check(wire.self_mode, at),
+            projector: Projector::check(wire.projector.as_ref(), default_projector(encoder), encoder, at),
+            predictor: Predictor::check(wire.predictor.as_ref(), predictor, at),
+        };
+        at.ordered(("target_temperature", sce.target_temperature), ("temperature", sce.temperature));
+        sce
+    }
+
+    pub(super) fn published(stem: Stem) -> Published {
+        let (lr_per_256, weight_decay, warmup_epochs) = match stem {
+            Stem::Cifar => (0.06, 5e-4, 5.0),
+            Stem::ImageNet => (0.03, 1e-4, 10.0),
+        };
+        Published { global_batch: 256, lr_per_256, weight_decay, warmup_epochs, cosine_per_epoch: false }
+    }
+
+    /// ImageNet: the two global views. CIFAR: a weak one for the target, then a strong one.
+    pub(super) fn published_views(stem: Stem, size: u32) -> Vec<View> {
+        let weak = View::weak(size);
+        let grayscale_probability = 0.2;
+        if stem == Stem::Cifar {
+            let color_jitter = Some(ColorJitter::PUBLISHED);
+            let blur = Some(GaussianBlur::published(0.5));
+            let strong = View { color_jitter, grayscale_probability, blur, ..weak.clone() };
+            return vec![weak, strong];
+        }
+        let color_jitter = Some(ColorJitter { saturation: 0.2, ..ColorJitter::PUBLISHED });
+        let strong = View { color_jitter, grayscale_probability, ..weak };
+        let first = View { blur: Some(GaussianBlur::published(1.0)), ..strong.clone() };
+        let solarize = Some(Solarize::PUBLISHED);
+        vec![first, View { blur: Some(GaussianBlur::published(0.1)), solarize, ..strong }]
+    }
+
+    pub(super) fn to_wire(&self) -> v1::Sce {
+        v1::Sce {
+            temperature: Some(self.temperature),
+            target_temperature: Some(self.target_temperature),
+            lambda: Some(self.lambda),
+            queue_size: Some(self.queue_size),
+            momentum: Some(self.momentum),
+            momentum_schedule: self.momentum_schedule.to_wire().into(),
+            symmetric: Some(self.symmetric),
+            self_mode: self.self_mode.to_wire().into(),
+            projector: Some(self.projector.to_wire()),
+            predictor: Some(Predictor::to_wire(self.predictor.as_ref())),
+        }
+    }
+}
+
+fn default_projector(encoder: &ResNet) -> Projector {
+    let feature_dim = encoder.feature_dim();
+    match encoder.stem {
+        Stem::Cifar => Projector {
+            hidden_dims: vec![feature_dim],
+            out_dim: 128,
+            batch_norm: true,
+            last_batch_norm: false,
+        },
+        Stem::ImageNet => Projector {
+            hidden_dims: vec![feature_dim; 2],
+            out_dim: 256,
+            batch_norm: true,
+            last_batch_norm: true,
+        },
+    }
 }
 
 /// How the momentum moves.
@@ -36,6 +131,24 @@ pub enum MomentumSchedule {
     CosineToOne,
 }
 
+impl MomentumSchedule {
+    fn check(number: i32, stem: Stem, at: &Scope) -> Self {
+        match at.known("momentum_schedule", number).unwrap_or_default() {
+            v1::MomentumSchedule::Constant => Self::Constant,
+            v1::MomentumSchedule::CosineToOne => Self::CosineToOne,
+            v1::MomentumSchedule::Unspecified if stem == Stem::Cifar => Self::Constant,
+            v1::MomentumSchedule::Unspecified => Self::CosineToOne,
+        }
+    }
+
+    fn to_wire(self) -> v1::MomentumSchedule {
+        match self {
+            Self::Constant => v1::MomentumSchedule::Constant,
+            Self::CosineToOne => v1::MomentumSchedule::CosineToOne,
+        }
+    }
+}
+
 /// What the own key is in the target relations.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SelfMode {
@@ -43,4 +156,20 @@ pub enum SelfMode {
     Masked,
     /// Logit 0 (released code).
     ZeroLogit,
+}
+
+impl SelfMode {
+    fn check(number: i32, at: &Scope) -> Self {
+        match at.known("self_mode", number).unwrap_or_default() {
+            sce::SelfMode::Masked | sce::SelfMode::Unspecified => Self::Masked,
+            sce::SelfMode::ZeroLogit => Self::ZeroLogit,
+        }
+    }
+
+    fn to_wire(self) -> sce::SelfMode {
+        match self {
+            Self::Masked => sce::SelfMode::Masked,
+            Self::ZeroLogit => sce::SelfMode::ZeroLogit,
+        }
+    }
 }

@@ -1,0 +1,141 @@
+//! The network that is kept.
+
+use super::data::DataKind;
+use crate::{
+    ids::WorldSize,
+    scope::Scope,
+    v1::{self, encoder::Kind, res_net},
+};
+
+/// A residual network without its classifier.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ResNet {
+    /// 18, 34 or 50. Default 18 with the CIFAR stem, 50 with the ImageNet stem (MoCo, SCE).
+    pub depth: u32,
+    /// Channels of the first stage. Default 64, the published network.
+    pub width: u32,
+    /// First layers. Default CIFAR for Fashion-MNIST, ImageNet for folders.
+    pub stem: Stem,
+    /// Which samples share statistics.
+    pub batch_norm: BatchNorm,
+}
+
+impl ResNet {
+    /// Width of the features: `8 width` for basic blocks, `32 width` for bottlenecks.
+    pub fn feature_dim(&self) -> u32 {
+        if self.depth < 50 { 8 * self.width } else { 32 * self.width }
+    }
+
+    /// Everything but `batch_norm`, whose default follows from the batch: see [`BatchNorm::check`].
+    pub(super) fn check(wire: Option<&v1::Encoder>, data: &DataKind, at: &Scope) -> Self {
+        let wire = resnet_of(wire);
+        let at = &at.field("resnet");
+        let stem = Stem::check(&wire, data, at);
+        let depth = wire.depth.unwrap_or(if stem == Stem::Cifar { 18 } else { 50 });
+        if !matches!(depth, 18 | 34 | 50) {
+            at.violate("depth", format!("must be 18, 34 or 50, not {depth}"));
+        }
+        Self {
+            depth,
+            width: at.number("width", wire.width, 64, 1..=1024),
+            stem,
+            batch_norm: BatchNorm::Frozen,
+        }
+    }
+
+    pub(super) fn to_wire(&self) -> v1::Encoder {
+        let stem = match self.stem {
+            Stem::Cifar => res_net::Stem::Cifar,
+            Stem::ImageNet => res_net::Stem::Imagenet,
+        };
+        let resnet = v1::ResNet {
+            depth: Some(self.depth),
+            width: Some(self.width),
+            stem: stem.into(),
+            batch_norm: Some(self.batch_norm.to_wire()),
+        };
+        v1::Encoder { kind: Some(Kind::Resnet(resnet)) }
+    }
+}
+
+fn resnet_of(wire: Option<&v1::Encoder>) -> v1::ResNet {
+    match wire.and_then(|encoder| encoder.kind) {
+        Some(Kind::Resnet(resnet)) => resnet,
+        None => v1::ResNet::default(),
+    }
+}
+
+/// First layers of a ResNet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stem {
+    /// 3x3 convolution of stride 1, no max-pool.
+    Cifar,
+    /// 7x7 convolution of stride 2, then max-pool.
+    ImageNet,
+}
+
+impl Stem {
+    fn check(wire: &v1::ResNet, data: &DataKind, at: &Scope) -> Self {
+        match at.known("stem", wire.stem).unwrap_or_default() {
+            res_net::Stem::Cifar => Self::Cifar,
+            res_net::Stem::Imagenet => Self::ImageNet,
+            res_net::Stem::Unspecified => match data {
+                DataKind::FashionMnist { .. } => Self::Cifar,
+                DataKind::ImageFolder { .. } => Self::ImageNet,
+            },
+        }
+    }
+
+    /// Side of the views that the stem was published with.
+    pub(super) fn crop_size(self, data: &DataKind) -> u32 {
+        match (self, data) {
+            (Self::ImageNet, _) => 224,
+            (Self::Cifar, DataKind::FashionMnist { .. }) => 28,
+            (Self::Cifar, DataKind::ImageFolder { .. }) => 32,
+        }
+    }
+}
+
+/// Which samples share batch statistics in training.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BatchNorm {
+    /// Fixed groups of so many consecutive samples of the global batch.
+    Groups {
+        /// Samples per group; divides the batch of a rank. Default: the batch of a rank.
+        size: u32,
+    },
+    /// Running statistics, and no gradient for affine parameters.
+    Frozen,
+}
+
+impl BatchNorm {
+    /// `wire` is the encoder that holds it. A batch that the ranks can not share is noted elsewhere.
+    pub(super) fn check(wire: Option<&v1::Encoder>, global_batch: u32, ranks: WorldSize, at: &Scope) -> Self {
+        let wire = resnet_of(wire).batch_norm.unwrap_or_default();
+        let at = &at.field("resnet").field("batch_norm");
+        if wire.frozen.unwrap_or(false) {
+            if wire.group_size.is_some() {
+                at.violate("group_size", "has no meaning where `frozen` is true: leave one of the two out");
+            }
+            return Self::Frozen;
+        }
+        let share = (global_batch / ranks.0.max(1)).max(1);
+        let size = wire.group_size.unwrap_or(share);
+        if size < 2 {
+            at.violate("group_size", format!("must be at least 2 (statistics of {size} vary by nothing)"));
+        } else if !share.is_multiple_of(size) {
+            at.violate(
+                "group_size",
+                format!("must divide the batch of a rank, {share} images, not be {size}"),
+            );
+        }
+        Self::Groups { size }
+    }
+
+    fn to_wire(self) -> v1::BatchNorm {
+        match self {
+            Self::Groups { size } => v1::BatchNorm { group_size: Some(size), frozen: Some(false) },
+            Self::Frozen => v1::BatchNorm { group_size: None, frozen: Some(true) },
+        }
+    }
+}

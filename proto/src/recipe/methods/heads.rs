@@ -1,0 +1,70 @@
+//! The small networks behind the encoder.
+
+use crate::{recipe::ResNet, scope::Scope, v1};
+
+/// The widest layer that a head may have.
+const MAX_DIM: u32 = 65_536;
+
+/// Linear layers with ReLU between them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Projector {
+    /// Widths of the hidden layers; at least one.
+    pub hidden_dims: Vec<u32>,
+    /// Width of the embedding.
+    pub out_dim: u32,
+    /// Batch normalisation after hidden layers.
+    pub batch_norm: bool,
+    /// Batch normalisation after the last layer, without affine parameters.
+    pub last_batch_norm: bool,
+}
+
+impl Projector {
+    /// What is not given is taken from `default`.
+    pub(super) fn check(wire: Option<&v1::Projector>, default: Self, encoder: &ResNet, at: &Scope) -> Self {
+        let wire = wire.cloned().unwrap_or_default();
+        let at = &at.field("projector");
+        if wire.hidden_dims.len() > 8 {
+            at.violate("hidden_dims", format!("must hold at most 8 widths, not {}", wire.hidden_dims.len()));
+        }
+        let mut hidden_dims = wire.hidden_dims;
+        for dim in &mut hidden_dims {
+            *dim = if *dim == 0 { encoder.feature_dim() } else { *dim };
+            at.within("hidden_dims", *dim, 1..=MAX_DIM);
+        }
+        Self {
+            hidden_dims: if hidden_dims.is_empty() { default.hidden_dims } else { hidden_dims },
+            out_dim: at.number("out_dim", wire.out_dim, default.out_dim, 1..=MAX_DIM),
+            batch_norm: wire.batch_norm.unwrap_or(default.batch_norm),
+            last_batch_norm: wire.last_batch_norm.unwrap_or(default.last_batch_norm),
+        }
+    }
+
+    pub(super) fn to_wire(&self) -> v1::Projector {
+        v1::Projector {
+            hidden_dims: self.hidden_dims.clone(),
+            out_dim: Some(self.out_dim),
+            batch_norm: Some(self.batch_norm),
+            last_batch_norm: Some(self.last_batch_norm),
+        }
+    }
+}
+
+/// Linear, BN, ReLU, linear; online branch only. Keeps the embedding's width.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Predictor {
+    /// Width of the hidden layer.
+    pub hidden_dim: u32,
+}
+
+impl Predictor {
+    /// A width of 0 asks for no predictor; without a message the default holds.
+    pub(super) fn check(wire: Option<&v1::Predictor>, default: Option<u32>, at: &Scope) -> Option<Self> {
+        let given = wire.and_then(|predictor| predictor.hidden_dim).or(default).unwrap_or(0);
+        at.field("predictor").within("hidden_dim", given, 0..=MAX_DIM);
+        (given > 0).then_some(Self { hidden_dim: given })
+    }
+
+    pub(super) fn to_wire(predictor: Option<&Self>) -> v1::Predictor {
+        v1::Predictor { hidden_dim: Some(predictor.map_or(0, |predictor| predictor.hidden_dim)) }
+    }
+}

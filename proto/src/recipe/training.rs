@@ -1,0 +1,104 @@
+//! Length, batch and precision of the training.
+
+use super::methods::Published;
+use crate::{
+    ids::WorldSize,
+    scope::Scope,
+    v1::{self, training},
+};
+
+/// Length, batch, precision.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Training {
+    /// Passes over the data. Default 200 (MoCo v2, SCE).
+    pub epochs: u32,
+    /// Stop after so many steps. Default: after the epochs.
+    pub max_steps: Option<u64>,
+    /// Images per step over all ranks. Default 256 (512 for MoCo v2 with the CIFAR stem, notebook).
+    pub global_batch: u32,
+    /// Seed of everything random. Default 0.
+    pub seed: u64,
+    /// Number format of the forward and backward passes. Default bf16 on either device.
+    pub precision: Precision,
+    /// Memory layout of images and convolutions. Default true: it is the faster one on either device.
+    pub channels_last: bool,
+    /// Threads that a rank on the CPU computes with. Default 1.
+    pub threads_per_rank: u32,
+    /// Steps between two readings of loss and rates. Default 10 (MoCo's `--print-freq`).
+    pub log_every_steps: u32,
+    /// Batches that the loader prepares ahead. Default 2 (PyTorch's loader, per worker).
+    pub prefetch_batches: u32,
+}
+
+impl Training {
+    pub(super) fn check(wire: &v1::Training, published: &Published, ranks: WorldSize, at: &Scope) -> Self {
+        let default_batch = published.global_batch;
+        let training = Self {
+            epochs: at.number("epochs", wire.epochs, 200, 1..=1_000_000),
+            max_steps: at.optional("max_steps", wire.max_steps, 1..),
+            global_batch: at.number("global_batch", wire.global_batch, default_batch, 2..=1 << 20),
+            seed: wire.seed.unwrap_or(0),
+            precision: Precision::check(wire.precision, at),
+            channels_last: wire.channels_last.unwrap_or(true),
+            threads_per_rank: at.number("threads_per_rank", wire.threads_per_rank, 1, 1..=1024),
+            log_every_steps: at.number("log_every_steps", wire.log_every_steps, 10, 1..),
+            prefetch_batches: at.number("prefetch_batches", wire.prefetch_batches, 2, 1..=64),
+        };
+        training.check_shares(ranks, at);
+        training
+    }
+
+    fn check_shares(&self, ranks: WorldSize, at: &Scope) {
+        let (batch, n_ranks) = (self.global_batch, ranks.0.max(1));
+        if batch.is_multiple_of(n_ranks) {
+            return;
+        }
+        let above = u64::from(batch).next_multiple_of(n_ranks.into());
+        let below = above - u64::from(n_ranks);
+        let fix = if below == 0 { format!("{above}") } else { format!("{below} or {above}") };
+        at.violate("global_batch", format!("{batch} images do not divide by {n_ranks} ranks: use {fix}"));
+    }
+
+    pub(super) fn to_wire(&self) -> v1::Training {
+        v1::Training {
+            epochs: Some(self.epochs),
+            max_steps: self.max_steps,
+            global_batch: Some(self.global_batch),
+            seed: Some(self.seed),
+            precision: self.precision.to_wire().into(),
+            channels_last: Some(self.channels_last),
+            threads_per_rank: Some(self.threads_per_rank),
+            log_every_steps: Some(self.log_every_steps),
+            prefetch_batches: Some(self.prefetch_batches),
+        }
+    }
+}
+
+/// Number format of the forward and backward passes; parameters stay in f32 (f64 with `Fp64`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Precision {
+    /// 32-bit floats.
+    Fp32,
+    /// Autocast to bfloat16.
+    Bf16,
+    /// 64-bit floats, for tests of equality.
+    Fp64,
+}
+
+impl Precision {
+    fn check(number: i32, at: &Scope) -> Self {
+        match at.known("precision", number).unwrap_or_default() {
+            training::Precision::Fp32 => Self::Fp32,
+            training::Precision::Bf16 | training::Precision::Unspecified => Self::Bf16,
+            training::Precision::Fp64 => Self::Fp64,
+        }
+    }
+
+    fn to_wire(self) -> training::Precision {
+        match self {
+            Self::Fp32 => training::Precision::Fp32,
+            Self::Bf16 => training::Precision::Bf16,
+            Self::Fp64 => training::Precision::Fp64,
+        }
+    }
+}
