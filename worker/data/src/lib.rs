@@ -1,1 +1,25 @@
-//! Placeholder while the crate is being written.
+//! From files to batches: data sets, the order of an epoch, views and the loader.
+//!
+//! Everything random is a pure function of (seed, epoch, sample, view): the same at any world size, with any number of
+//! threads, after any restart. No torch and no async here: a rank reads [`Loader::next`] from its training loop.
+//!
+//! Non-goals: files of other kinds than IDX, JPEG and PNG, and augmentation on a device.
+
+mod batch;
+mod dataset;
+mod error;
+mod loader;
+mod order;
+mod philox;
+mod plan;
+#[cfg(test)]
+mod testing;
+mod view;
+
+pub use batch::{Batch, ViewBatch, plain_batch, raw_pixels};
+pub use dataset::{Dataset, Image, SECTION_LEN, Split, first_difference};
+pub use error::Error;
+pub use loader::{Loader, LoaderConfig};
+pub use order::Order;
+pub use plan::Plan;
+pub use view::{Pipeline, ViewScratch};

@@ -1,0 +1,251 @@
+//! Data sets: an index of images that is open in full, and pixels on demand.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use kindred_proto::recipe::{DataKind, DataSource};
+
+use crate::Error;
+
+mod decode;
+mod folder;
+mod idx;
+mod jpeg;
+mod section;
+mod walk;
+
+use folder::Folder;
+use idx::IdxSet;
+pub use section::{SECTION_LEN, first_difference};
+
+/// Which part of a data set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Split {
+    /// The images that are trained on.
+    Train,
+    /// The labelled images that evaluations use as queries.
+    Test,
+}
+
+/// One split of a data set; clones share it.
+#[derive(Clone, Debug)]
+pub struct Dataset(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    images: Images,
+    n_images: u64,
+    channels: u32,
+    labels: Option<Vec<u32>>,
+    n_classes: u32,
+    section_digests: Vec<String>,
+    digest: String,
+}
+
+#[derive(Debug)]
+enum Images {
+    Idx(IdxSet),
+    Folder(Folder),
+}
+
+/// What a kind of data set knows after opening.
+struct Index {
+    images: Images,
+    n_images: u64,
+    channels: u32,
+    labels: Option<Vec<u32>>,
+    n_classes: u32,
+}
+
+impl Index {
+    /// Keeps the first `limit` images.
+    fn truncate(&mut self, limit: u64) {
+        self.n_images = self.n_images.min(limit);
+        if let Some(labels) = &mut self.labels {
+            labels.truncate(self.n_images as usize);
+        }
+        match &mut self.images {
+            Images::Idx(set) => set.truncate(self.n_images),
+            Images::Folder(folder) => folder.truncate(self.n_images),
+        }
+    }
+}
+
+/// A decoded image that owns its pixels.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Image {
+    /// Columns.
+    pub width: u32,
+    /// Rows.
+    pub height: u32,
+    /// 1 or 3.
+    pub channels: u32,
+    /// Rows of pixels of channels.
+    pub pixels: Vec<u8>,
+}
+
+/// A decoded image that borrows its pixels: rows of pixels of channels.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Pixels<'a> {
+    pub(crate) width: u32,
+    pub(crate) height: u32,
+    pub(crate) channels: u32,
+    pub(crate) bytes: &'a [u8],
+}
+
+/// Buffers that decoding reuses.
+#[derive(Debug, Default)]
+pub(crate) struct DecodeScratch {
+    file: Vec<u8>,
+    decoded: Vec<u8>,
+    pixels: Vec<u8>,
+}
+
+impl Dataset {
+    /// Opens one split of `source`, whose relative paths are below `data_root`.
+    ///
+    /// The training split is always there. The test split is `None` when the source names no folder for it.
+    ///
+    /// # Errors
+    /// A folder or file that is missing, unreadable or of the wrong form, by its path.
+    pub fn open(source: &DataSource, data_root: &Path, split: Split) -> Result<Option<Dataset>, Error> {
+        let mut index = match &source.kind {
+            DataKind::FashionMnist { root } => idx::open(&data_root.join(root), split)?,
+            DataKind::ImageFolder { train, test, channels } => {
+                let (train, test) = (data_root.join(train), test.as_ref().map(|test| data_root.join(test)));
+                match (split, test) {
+                    (Split::Train, _) => folder::open_train(&train, *channels)?,
+                    (Split::Test, Some(test)) => folder::open_test(&train, &test, *channels)?,
+                    (Split::Test, None) => return Ok(None),
+                }
+            }
+        };
+        if let (Split::Train, Some(limit)) = (split, source.limit) {
+            index.truncate(limit);
+        }
+        Ok(Some(Dataset::new(index)))
+    }
+
+    fn new(index: Index) -> Dataset {
+        let Index { images, n_images, channels, labels, n_classes } = index;
+        let mut inner = Inner {
+            images,
+            n_images,
+            channels,
+            labels,
+            n_classes,
+            section_digests: Vec::new(),
+            digest: String::new(),
+        };
+        inner.section_digests = section::digests(n_images, |idx| inner.entry(idx));
+        inner.digest = section::digest_of_lines(inner.section_digests.iter());
+        Dataset(Arc::new(inner))
+    }
+
+    /// Number of images.
+    pub fn len(&self) -> u64 {
+        self.0.n_images
+    }
+
+    /// Whether there is no image; an open data set has at least one.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Channels of every image: 1 or 3.
+    pub fn channels(&self) -> u32 {
+        self.0.channels
+    }
+
+    /// One label per image, each below [`Dataset::n_classes`].
+    pub fn labels(&self) -> Option<&[u32]> {
+        self.0.labels.as_deref()
+    }
+
+    /// Number of classes, the same for both splits; 0 without labels.
+    pub fn n_classes(&self) -> u32 {
+        self.0.n_classes
+    }
+
+    /// Hex blake3 of the index: names, sizes and labels of files, or the content of IDX files.
+    pub fn digest(&self) -> &str {
+        &self.0.digest
+    }
+
+    /// One digest per [`SECTION_LEN`] images; [`first_difference`] of two nodes' lists is where to look.
+    pub fn section_digests(&self) -> &[String] {
+        &self.0.section_digests
+    }
+
+    /// What the digest of one section is made of, one line per image; empty past the last section.
+    pub fn section_entries(&self, section: usize) -> Vec<String> {
+        section::range(section, self.len()).map(|idx| self.0.entry(idx)).collect()
+    }
+
+    /// The name of an image, the same on every node.
+    ///
+    /// # Panics
+    /// When `idx` is not below [`Dataset::len`].
+    pub fn name(&self, idx: u64) -> String {
+        match &self.0.images {
+            Images::Idx(set) => set.name(idx),
+            Images::Folder(folder) => folder.name(idx),
+        }
+    }
+
+    /// Decodes one image.
+    ///
+    /// # Errors
+    /// A file that cannot be read or decoded, by its path.
+    ///
+    /// # Panics
+    /// When `idx` is not below [`Dataset::len`].
+    pub fn image(&self, idx: u64) -> Result<Image, Error> {
+        let mut scratch = DecodeScratch::default();
+        let Pixels { width, height, channels, bytes } = self.pixels(idx, &mut scratch)?;
+        Ok(Image { width, height, channels, pixels: bytes.to_vec() })
+    }
+
+    /// Decodes one image into `scratch`, or points at it where it is in memory already.
+    pub(crate) fn pixels<'a>(
+        &'a self,
+        idx: u64,
+        scratch: &'a mut DecodeScratch,
+    ) -> Result<Pixels<'a>, Error> {
+        match &self.0.images {
+            Images::Idx(set) => Ok(set.pixels(idx)),
+            Images::Folder(folder) => folder.pixels(idx, scratch),
+        }
+    }
+}
+
+impl Inner {
+    /// All that must agree between nodes about one image, in words.
+    fn entry(&self, idx: u64) -> String {
+        let content = match &self.images {
+            Images::Idx(set) => set.entry(idx),
+            Images::Folder(folder) => folder.entry(idx),
+        };
+        match &self.labels {
+            Some(labels) => format!("{content}, label {}", labels[idx as usize]),
+            None => content,
+        }
+    }
+}
+
+/// A path as it is shown and compared: without the ambiguity of lossy text.
+fn shown(path: &Path) -> String {
+    path.to_str().map_or_else(|| format!("{path:?}"), str::to_owned)
+}
+
+/// The folder's own error when `root` is not a folder.
+fn require_folder(root: &Path, advice: impl FnOnce() -> String) -> Result<(), Error> {
+    match std::fs::metadata(root) {
+        Ok(metadata) if metadata.is_dir() => Ok(()),
+        Ok(_) => Err(Error::invalid(root, "not a folder")),
+        Err(source) if source.kind() == std::io::ErrorKind::NotFound => {
+            Err(Error::NotFound { path: PathBuf::from(root), advice: advice() })
+        }
+        Err(source) => Err(Error::io(root, source)),
+    }
+}

@@ -1,0 +1,111 @@
+//! The last step of a view: mirror, normalise, and write as pixels of channels.
+
+use crate::Error;
+
+/// Subtracts the mean and divides by the standard deviation, per channel.
+#[derive(Clone, Debug)]
+pub(crate) struct Normalize {
+    /// Per channel: 1 / std and -mean / std.
+    factors: Vec<(f32, f32)>,
+}
+
+impl Normalize {
+    /// Prepares statistics of one value, or of one per channel.
+    pub(crate) fn new(channels: u32, mean: &[f64], std: &[f64]) -> Result<Normalize, Error> {
+        let fits = |values: &[f64]| values.len() == 1 || values.len() == channels as usize;
+        if !fits(mean) || !fits(std) {
+            let message =
+                format!("{} means and {} standard deviations for {channels} channels", mean.len(), std.len());
+            return Err(Error::Config(message));
+        }
+        if !std.iter().all(|&std| std > 0.0) {
+            return Err(Error::Config(format!("standard deviations {std:?} are not all above 0")));
+        }
+        let at = |values: &[f64], channel: usize| values[channel.min(values.len() - 1)];
+        let factors = |channel| {
+            let (mean, std) = (at(mean, channel), at(std, channel));
+            ((1.0 / std) as f32, (-mean / std) as f32)
+        };
+        Ok(Normalize { factors: (0..channels as usize).map(factors).collect() })
+    }
+
+    pub(crate) fn channels(&self) -> usize {
+        self.factors.len()
+    }
+
+    /// Writes square planes of side `size` to `output`, rows of pixels of channels.
+    pub(crate) fn write(&self, planes: &[f32], size: usize, mirrored: bool, output: &mut [f32]) {
+        assert_eq!(output.len(), planes.len(), "a view is written to a buffer of its size");
+        let channels = self.channels();
+        for (y, row) in output.chunks_exact_mut(size * channels).enumerate() {
+            let plane_row = |channel: usize| &planes[(channel * size + y) * size..][..size];
+            match self.factors[..] {
+                [(scale, shift)] => {
+                    row.iter_mut().zip(plane_row(0)).for_each(|(out, value)| *out = scale * value + shift)
+                }
+                [red, green, blue] => {
+                    let pixels = plane_row(0).iter().zip(plane_row(1)).zip(plane_row(2));
+                    for (out, ((r, g), b)) in row.chunks_exact_mut(3).zip(pixels) {
+                        out[0] = red.0 * r + red.1;
+                        out[1] = green.0 * g + green.1;
+                        out[2] = blue.0 * b + blue.1;
+                    }
+                }
+                _ => unreachable!("images have 1 or 3 channels"),
+            }
+            if mirrored {
+                mirror(row, channels);
+            }
+        }
+    }
+}
+
+/// Reverses the pixels of a row.
+fn mirror(row: &mut [f32], channels: usize) {
+    row.reverse();
+    if channels > 1 {
+        row.chunks_exact_mut(channels).for_each(<[f32]>::reverse);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn planes_become_normalised_pixels() {
+        let normalize = Normalize::new(3, &[0.5, 0.0, 1.0], &[0.5, 1.0, 2.0]).expect("valid statistics");
+        let planes =
+            [0.0, 0.5, 1.0, 0.5, /* green */ 0.1, 0.2, 0.3, 0.4, /* blue */ 1.0, 1.0, 3.0, 5.0];
+        let mut output = [0.0; 12];
+        normalize.write(&planes, 2, false, &mut output);
+        assert_eq!(output, [-1.0, 0.1, 0.0, 0.0, 0.2, 0.0, 1.0, 0.3, 1.0, 0.0, 0.4, 2.0]);
+        normalize.write(&planes, 2, true, &mut output);
+        assert_eq!(output, [0.0, 0.2, 0.0, -1.0, 0.1, 0.0, 0.0, 0.4, 2.0, 1.0, 0.3, 1.0]);
+    }
+
+    #[test]
+    fn grey_rows_are_mirrored_too() {
+        let normalize = Normalize::new(1, &[0.0], &[1.0]).expect("valid statistics");
+        let mut output = [0.0; 4];
+        normalize.write(&[1.0, 2.0, 3.0, 4.0], 2, true, &mut output);
+        assert_eq!(output, [2.0, 1.0, 4.0, 3.0]);
+    }
+
+    #[test]
+    fn one_statistic_serves_all_channels() {
+        let normalize = Normalize::new(3, &[0.5], &[0.25]).expect("valid statistics");
+        let mut output = [0.0; 3];
+        normalize.write(&[0.5, 0.75, 1.0], 1, false, &mut output);
+        assert_eq!(output, [0.0, 1.0, 2.0]);
+    }
+
+    #[test]
+    fn statistics_that_do_not_fit_are_refused() {
+        let message = |channels, mean: &[f64], std: &[f64]| {
+            Normalize::new(channels, mean, std).expect_err("must be refused").to_string()
+        };
+        assert_eq!(message(3, &[0.5, 0.5], &[1.0]), "2 means and 1 standard deviations for 3 channels");
+        assert_eq!(message(1, &[0.5], &[0.0]), "standard deviations [0.0] are not all above 0");
+    }
+}
