@@ -1,0 +1,215 @@
+//! The command line.
+
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
+
+use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
+
+use crate::exit;
+
+/// Distributed contrastive pre-training: submit jobs and watch them run.
+#[derive(Debug, Parser)]
+#[command(name = "kindred", version, after_help = exit::HELP, max_term_width = 110)]
+pub struct Args {
+    /// Options of all commands.
+    #[command(flatten)]
+    pub global: Global,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// Options of all commands.
+#[derive(Clone, Debug, ClapArgs)]
+pub struct Global {
+    /// Where the coordinator listens
+    #[arg(
+        long,
+        global = true,
+        env = "KINDRED_COORDINATOR",
+        default_value = "127.0.0.1:7460",
+        value_name = "HOST:PORT"
+    )]
+    pub coordinator: String,
+    /// How results are printed
+    #[arg(short, long, global = true, value_enum, default_value_t)]
+    pub output: Format,
+    /// Keep trying to reach the coordinator for so many seconds
+    #[arg(long, global = true, default_value = "0", value_parser = seconds, value_name = "SECONDS")]
+    pub connect_timeout: Duration,
+}
+
+/// How results are printed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// Columns for people.
+    #[default]
+    Table,
+    /// The API's messages as JSON.
+    Json,
+    /// The same as YAML.
+    Yaml,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run a coordinator and workers on this machine, in the foreground
+    Up(Up),
+    /// Check a job and hand it in
+    Submit(Submit),
+    /// List jobs, newest first
+    Jobs(Jobs),
+    /// Show one job
+    Get(JobArg),
+    /// Follow a job to its end; the exit code says how it ended
+    Watch(JobArg),
+    /// Print what a job's ranks logged
+    Logs(Logs),
+    /// Print a job's metrics
+    Metrics(Metrics),
+    /// Cancel a job
+    Cancel(Cancel),
+    /// List the nodes and their devices
+    Nodes,
+    /// List a job's checkpoints, newest first
+    Checkpoints(JobArg),
+}
+
+/// The job that a command is about.
+#[derive(Debug, ClapArgs)]
+pub struct JobArg {
+    /// The job's id, as `submit` printed it
+    pub job: String,
+}
+
+/// `kindred up`.
+#[derive(Debug, ClapArgs)]
+pub struct Up {
+    /// How many workers to run
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=64))]
+    pub workers: u32,
+    /// Devices that each worker offers; left out: what it finds
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=64))]
+    pub devices_per_worker: Option<u32>,
+    /// Folder that keeps jobs, checkpoints and the journal
+    #[arg(long, default_value = ".kindred", value_name = "DIR")]
+    pub state: PathBuf,
+    /// Folder that data sources are below; left out: `data` in the state folder
+    #[arg(long, value_name = "DIR")]
+    pub data_root: Option<PathBuf>,
+    /// Where the coordinator listens; port 0 takes a free one
+    #[arg(long, default_value = "127.0.0.1:7460", value_name = "ADDRESS")]
+    pub listen: SocketAddr,
+}
+
+/// `kindred submit`.
+#[derive(Debug, ClapArgs)]
+pub struct Submit {
+    /// The job as YAML; `-` reads standard input
+    pub file: PathBuf,
+    /// Override a field, such as recipe.training.epochs=3
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    pub overrides: Vec<String>,
+    /// Only check, and print the job with every default filled in
+    #[arg(long, conflicts_with = "watch")]
+    pub dry_run: bool,
+    /// Follow the job to its end
+    #[arg(long)]
+    pub watch: bool,
+    /// UUID that makes a repeated submission safe; left out: a new one
+    #[arg(long, value_name = "UUID")]
+    pub request_id: Option<uuid::Uuid>,
+}
+
+/// `kindred jobs`.
+#[derive(Debug, ClapArgs)]
+pub struct Jobs {
+    /// Only jobs in these states, such as running,pending
+    #[arg(long, value_delimiter = ',')]
+    pub state: Vec<String>,
+    /// At most so many
+    #[arg(long, default_value_t = 50)]
+    pub limit: usize,
+}
+
+/// `kindred logs`.
+#[derive(Debug, ClapArgs)]
+pub struct Logs {
+    /// The job's id
+    pub job: String,
+    /// Go on until the job ends
+    #[arg(short, long)]
+    pub follow: bool,
+    /// Only the last so many lines
+    #[arg(long, default_value_t = 0, hide_default_value = true, value_name = "N")]
+    pub tail: u32,
+    /// Only lines of at least this level
+    #[arg(long, value_enum, default_value_t)]
+    pub level: Level,
+}
+
+/// The levels of a log line.
+#[derive(Clone, Copy, Debug, Default, ValueEnum)]
+pub enum Level {
+    /// Everything.
+    Debug,
+    /// What changed.
+    #[default]
+    Info,
+    /// What was not expected.
+    Warn,
+    /// What a person must act on.
+    Error,
+}
+
+/// `kindred metrics`.
+#[derive(Debug, ClapArgs)]
+pub struct Metrics {
+    /// The job's id
+    pub job: String,
+    /// Print every point of these series; left out: a summary of all
+    #[arg(long, value_delimiter = ',')]
+    pub series: Vec<String>,
+    /// Only points after this step
+    #[arg(long, default_value_t = 0, hide_default_value = true, value_name = "STEP")]
+    pub after_step: u64,
+}
+
+/// `kindred cancel`.
+#[derive(Debug, ClapArgs)]
+pub struct Cancel {
+    /// The job's id
+    pub job: String,
+    /// Why; shown with the job
+    #[arg(long, default_value = "")]
+    pub reason: String,
+}
+
+fn seconds(text: &str) -> Result<Duration, String> {
+    let seconds: f64 = text.parse().map_err(|_| "give a number of seconds, such as 30")?;
+    Duration::try_from_secs_f64(seconds).map_err(|error| error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Args::command().debug_assert();
+    }
+
+    #[test]
+    fn global_options_may_follow_the_command() {
+        let args = Args::try_parse_from(["kindred", "jobs", "-o", "json", "--coordinator", "gpu-1:7460"]);
+        let global = args.expect("a valid line").global;
+        assert_eq!((global.output, global.coordinator.as_str()), (Format::Json, "gpu-1:7460"));
+    }
+
+    #[test]
+    fn help_documents_the_exit_codes() {
+        assert!(Args::command().render_long_help().to_string().contains("Exit codes:"));
+    }
+}

@@ -1,0 +1,154 @@
+//! `kindred jobs`, `get` and `cancel`.
+
+use kindred_proto::v1;
+use uuid::Uuid;
+
+use crate::{
+    args::{Cancel, Format, Global, JobArg, Jobs},
+    client::Client,
+    exit::{Error, Exit},
+    output::{self, Table},
+    progress, text,
+};
+
+const PAGE_SIZE: u32 = 100;
+
+/// Lists jobs, newest first.
+pub async fn list(global: &Global, args: Jobs) -> Result<Exit, Error> {
+    let states = args.state.iter().map(|name| state(name)).collect::<Result<Vec<i32>, Error>>()?;
+    let client = Client::connect(global).await?;
+    let jobs = pages(&client, states, args.limit).await?;
+    output::list(global.output, &jobs, "Job", || table(&jobs))?;
+    Ok(Exit::Succeeded)
+}
+
+/// Shows one job.
+pub async fn get(global: &Global, args: JobArg) -> Result<Exit, Error> {
+    let client = Client::connect(global).await?;
+    let request = v1::GetJobRequest { job_id: args.job };
+    let job = client.answer(client.jobs().get_job(request)).await?.job.unwrap_or_default();
+    show(global.output, &job)
+}
+
+/// Cancels a job; it is cancelled once its ranks are gone.
+pub async fn cancel(global: &Global, args: Cancel) -> Result<Exit, Error> {
+    let client = Client::connect(global).await?;
+    let request_id = Uuid::new_v4().to_string();
+    let request = v1::CancelJobRequest { job_id: args.job, reason: args.reason, request_id };
+    let job = client.answer(client.jobs().cancel_job(request)).await?.job.unwrap_or_default();
+    match global.output {
+        Format::Table => output::result(&format!("{} is {}", job.id, job.state().label()))?,
+        format => output::document(format, &output::value(&job, "Job"))?,
+    }
+    Ok(Exit::Succeeded)
+}
+
+async fn pages(client: &Client, states: Vec<i32>, limit: usize) -> Result<Vec<v1::Job>, Error> {
+    let mut request = v1::ListJobsRequest { page_size: PAGE_SIZE, states, ..Default::default() };
+    let mut jobs = Vec::new();
+    loop {
+        let page = client.answer(client.jobs().list_jobs(request.clone())).await?;
+        jobs.extend(page.jobs);
+        request.page_token = page.next_page_token;
+        if request.page_token.is_empty() || jobs.len() >= limit {
+            jobs.truncate(limit);
+            return Ok(jobs);
+        }
+    }
+}
+
+fn state(name: &str) -> Result<i32, Error> {
+    let known = v1::JobState::ALL;
+    let found = known.iter().find(|state| state.label() == name.to_lowercase());
+    found.map(|&state| state.into()).ok_or_else(|| {
+        let names: Vec<String> = known.iter().map(|state| state.label()).collect();
+        Error::invalid(format!("--state: {name:?} is none of {}", names.join(", ")))
+    })
+}
+
+fn table(jobs: &[v1::Job]) -> Table {
+    let mut table = Table::new(["ID", "NAME", "STATE", "STEP", "EPOCH", "KNN", "AGE", "REASON"]);
+    for job in jobs {
+        let progress = job.progress.clone().unwrap_or_default();
+        let has_steps = progress.total_steps > 0;
+        let of = |text: String| if has_steps { text } else { String::new() };
+        table.row([
+            job.id.clone(),
+            job.spec.as_ref().map(|spec| spec.name.clone()).unwrap_or_default(),
+            job.state().label(),
+            of(format!("{}/{}", progress.step, progress.total_steps)),
+            of(format!("{:.2}/{}", progress.epoch, progress.total_epochs)),
+            text::percent(progress.knn_accuracy_percent),
+            text::age(job.create_time.as_ref()),
+            reason(job),
+        ]);
+    }
+    table
+}
+
+fn show(format: Format, job: &v1::Job) -> Result<Exit, Error> {
+    match format {
+        Format::Table => output::result(&details(job))?,
+        format => output::document(format, &output::value(job, "Job"))?,
+    }
+    Ok(Exit::Succeeded)
+}
+
+/// One line per thing that is known.
+fn details(job: &v1::Job) -> String {
+    let time =
+        |time: &Option<prost_types::Timestamp>| time.as_ref().map(ToString::to_string).unwrap_or_default();
+    let lines = [
+        ("job", job.id.clone()),
+        ("name", job.spec.as_ref().map(|spec| spec.name.clone()).unwrap_or_default()),
+        ("state", job.state().label()),
+        ("reason", reason(job)),
+        ("generation", job.generation.to_string()),
+        ("ranks", placements(&job.placements)),
+        ("progress", job.progress.as_ref().map(progress::line).unwrap_or_default()),
+        ("checkpoint", job.newest_checkpoint.as_ref().map(|newest| newest.id.clone()).unwrap_or_default()),
+        ("last fault", job.last_fault.as_ref().map(text::failure).unwrap_or_default()),
+        ("created", time(&job.create_time)),
+        ("started", time(&job.start_time)),
+        ("ended", time(&job.end_time)),
+        ("encoder", job.result.as_ref().map(|result| result.encoder_path.clone()).unwrap_or_default()),
+    ];
+    let known = lines.into_iter().filter(|(_, value)| !value.is_empty());
+    known.map(|(name, value)| format!("{name:<12}{value}")).collect::<Vec<_>>().join("\n")
+}
+
+fn reason(job: &v1::Job) -> String {
+    job.failure.as_ref().map_or_else(|| job.reason.clone(), text::failure)
+}
+
+fn placements(placements: &[v1::Placement]) -> String {
+    let places = placements
+        .iter()
+        .map(|place| format!("{} on {}/{}", place.rank, place.node_name, place.device_index));
+    places.collect::<Vec<_>>().join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_state_is_named_as_it_is_shown() {
+        assert_eq!(state("Running").expect("known"), i32::from(v1::JobState::Running));
+        let error = state("runing").expect_err("misspelt");
+        assert!(error.to_string().contains("pending, starting, running"), "{error}");
+    }
+
+    #[test]
+    fn details_leave_out_what_is_not_known() {
+        let job = v1::Job {
+            id: "job-1".into(),
+            state: v1::JobState::Pending.into(),
+            reason: "needs 2 ranks, 1 free".into(),
+            ..Default::default()
+        };
+        let expected =
+            "job         job-1\nstate       pending\nreason      needs 2 ranks, 1 free\ngeneration  0";
+        assert_eq!(details(&job), expected);
+    }
+}

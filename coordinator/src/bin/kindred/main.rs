@@ -1,0 +1,56 @@
+//! `kindred`: submits jobs and watches them, over the same API as everyone else.
+//!
+//! Imports the contract only, never the coordinator: what it can do, any client can do.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::{
+    args::{Args, Command},
+    exit::{Error, Exit},
+};
+
+mod args;
+mod checkpoints;
+mod client;
+mod exit;
+mod jobs;
+mod logs;
+mod metrics;
+mod nodes;
+mod output;
+mod progress;
+mod submit;
+mod text;
+mod up;
+mod watch;
+
+/// One thread: the kernel ties the death signal of `up`'s programs to the thread that started them.
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> ExitCode {
+    let args = Args::parse();
+    match run(args).await {
+        Ok(exit) => exit.into(),
+        Err(error) => {
+            output::note(&format!("error: {error}"));
+            error.exit.into()
+        }
+    }
+}
+
+async fn run(args: Args) -> Result<Exit, Error> {
+    let Args { global, command } = args;
+    match command {
+        Command::Up(up) => up::run(&global, up).await,
+        Command::Submit(submit) => submit::run(&global, submit).await,
+        Command::Jobs(list) => jobs::list(&global, list).await,
+        Command::Get(job) => jobs::get(&global, job).await,
+        Command::Watch(job) => watch::run(&global, job).await,
+        Command::Logs(logs) => logs::run(&global, logs).await,
+        Command::Metrics(metrics) => metrics::run(&global, metrics).await,
+        Command::Cancel(cancel) => jobs::cancel(&global, cancel).await,
+        Command::Nodes => nodes::run(&global).await,
+        Command::Checkpoints(job) => checkpoints::run(&global, job).await,
+    }
+}

@@ -1,0 +1,85 @@
+//! `kindred submit`: a file becomes a job.
+
+use std::{fs, io, path::Path};
+
+use kindred_proto::{
+    job_spec::{self, JobSpec},
+    v1,
+};
+use uuid::Uuid;
+
+use crate::{
+    args::{Format, Global, Submit},
+    client::Client,
+    exit::{Error, Exit},
+    output, watch,
+};
+
+/// Checks the file here first, so that a mistake needs no coordinator to be found.
+pub async fn run(global: &Global, args: Submit) -> Result<Exit, Error> {
+    let spec = read(&args.file, &args.overrides)?;
+    if args.dry_run {
+        return dry_run(global, spec).await;
+    }
+    let client = Client::connect(global).await?;
+    let request_id = args.request_id.unwrap_or_else(Uuid::new_v4).to_string();
+    let job =
+        create(&client, v1::CreateJobRequest { spec: Some(spec), request_id, validate_only: false }).await?;
+    if args.watch {
+        output::note(&format!("submitted {}", job.id));
+        return watch::follow(client, job.id).await;
+    }
+    match global.output {
+        Format::Table => output::result(&job.id)?,
+        format => output::document(format, &output::value(&job, "Job"))?,
+    }
+    Ok(Exit::Succeeded)
+}
+
+/// Prints the job with every default, as the coordinator sees it, or as this program does when there is none.
+async fn dry_run(global: &Global, spec: v1::JobSpec) -> Result<Exit, Error> {
+    let spec = match Client::connect(global).await {
+        Ok(client) => {
+            let request =
+                v1::CreateJobRequest { spec: Some(spec), validate_only: true, ..Default::default() };
+            create(&client, request).await?.spec.unwrap_or_default()
+        }
+        Err(error) if error.exit == Exit::Unreachable => {
+            output::note(&format!(
+                "checked here only, since no coordinator answers at {}",
+                global.coordinator
+            ));
+            spec
+        }
+        Err(error) => return Err(error),
+    };
+    match global.output {
+        Format::Json => output::document(Format::Json, &output::value(&spec, "JobSpec"))?,
+        _ => output::result(job_spec::to_yaml(&spec).trim_end())?,
+    }
+    Ok(Exit::Succeeded)
+}
+
+async fn create(client: &Client, request: v1::CreateJobRequest) -> Result<v1::Job, Error> {
+    let answer = client.answer(client.jobs().create_job(request)).await?;
+    answer.job.ok_or_else(|| Error::new(Exit::Other, "the coordinator answered without a job"))
+}
+
+/// The job in a file, with every default filled in.
+fn read(file: &Path, overrides: &[String]) -> Result<v1::JobSpec, Error> {
+    let name = file.display();
+    let text = match file.as_os_str() == "-" {
+        true => io::read_to_string(io::stdin()),
+        false => fs::read_to_string(file),
+    };
+    let text = text.map_err(|error| Error::invalid(format!("cannot read {name}: {error}")))?;
+    let checked = job_spec::from_yaml(&text, overrides).and_then(|wire| JobSpec::check(&wire));
+    match checked {
+        Ok(spec) => Ok(spec.to_wire()),
+        Err(error) => {
+            let faults =
+                error.violations.iter().map(|fault| format!("\n  {}: {}", fault.field, fault.message));
+            Err(Error::invalid(format!("{name} does not describe a job:{}", faults.collect::<String>())))
+        }
+    }
+}
