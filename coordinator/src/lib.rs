@@ -1,1 +1,9 @@
-//! Placeholder while the crate is being written.
+//! The coordinator: it decides which node runs which rank of which job, and never links libtorch.
+
+pub mod config;
+pub mod engine;
+pub mod journal;
+pub mod model;
+pub mod rendezvous;
+pub mod state_dir;
+pub mod telemetry;

@@ -1,0 +1,140 @@
+//! All open streams of agents: what they said, and the orders that answer it.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use kindred_proto::{ids::NodeId, v1};
+use tokio::sync::watch;
+use tracing::{info, warn};
+use uuid::Uuid;
+
+use super::{
+    command::{Connected, Reply, send},
+    session::Reported,
+};
+use crate::{
+    config::Config,
+    model::{Model, Observation, Timestamp},
+};
+
+/// Names one stream among all of this coordinator's life.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct SessionId {
+    node_id: NodeId,
+    number: u64,
+}
+
+/// All open streams.
+pub(super) struct Agents {
+    /// What all orders begin with.
+    blank: v1::AgentOrders,
+    sessions: BTreeMap<NodeId, Session>,
+    n_sessions: u64,
+    /// Streams that were let in and not told so: their first orders come first.
+    welcomes: Vec<(Reply<Connected>, Connected)>,
+}
+
+struct Session {
+    number: u64,
+    incarnation: String,
+    orders: watch::Sender<v1::AgentOrders>,
+    reports_seen: u64,
+    telemetry_acknowledged: u64,
+    /// True when something was heard that no orders answer yet.
+    is_due: bool,
+}
+
+impl Agents {
+    pub fn new(config: &Config) -> Self {
+        let millis = |duration: Duration| u32::try_from(duration.as_millis()).unwrap_or(u32::MAX);
+        let blank = v1::AgentOrders {
+            coordinator_incarnation: Uuid::new_v4().to_string(),
+            lease_ms: millis(config.lease()),
+            report_interval_ms: millis(config.report_interval()),
+            ..Default::default()
+        };
+        Self { blank, sessions: BTreeMap::new(), n_sessions: 0, welcomes: vec![] }
+    }
+
+    /// Lets a stream in; it takes the place of an older one of the same node.
+    pub fn connect(
+        &mut self,
+        now: Timestamp,
+        model: &mut Model,
+        reported: Reported,
+        reply: Reply<Connected>,
+    ) {
+        if let Err(refusal) = model.check_report(&reported.report) {
+            return send(reply, Err(refusal));
+        }
+        let node_id = NodeId::new(reported.report.node_id.as_str());
+        self.n_sessions += 1;
+        let session = SessionId { node_id: node_id.clone(), number: self.n_sessions };
+        let (orders, receiver) = watch::channel(v1::AgentOrders::default());
+        let opened = Session {
+            number: session.number,
+            incarnation: reported.report.incarnation.clone(),
+            orders,
+            reports_seen: 0,
+            telemetry_acknowledged: 0,
+            is_due: true,
+        };
+        info!(%node_id, incarnation = opened.incarnation, "agent connected");
+        self.sessions.insert(node_id, opened);
+        self.report(now, model, session.clone(), reported);
+        self.welcomes.push((reply, Connected { session, orders: receiver }));
+    }
+
+    /// Takes in a report, unless its stream was replaced.
+    pub fn report(&mut self, now: Timestamp, model: &mut Model, session: SessionId, reported: Reported) {
+        let Some(open) = self.sessions.get_mut(&session.node_id) else { return };
+        let is_own = reported.report.node_id == session.node_id.as_str()
+            && reported.report.incarnation == open.incarnation;
+        if open.number != session.number || !is_own {
+            return;
+        }
+        open.reports_seen += 1;
+        open.telemetry_acknowledged = open.telemetry_acknowledged.max(reported.telemetry_acknowledged);
+        open.is_due = true;
+        model.observe(now, Observation::Reported(Box::new(reported.report)));
+    }
+
+    /// Notices streams that nobody reads any more.
+    pub fn drop_closed(&mut self, now: Timestamp, model: &mut Model) {
+        self.sessions.retain(|node_id, session| {
+            if session.orders.is_closed() {
+                warn!(%node_id, "agent disconnected");
+                model.observe(now, Observation::Disconnected(node_id.clone()));
+            }
+            !session.orders.is_closed()
+        });
+    }
+
+    /// Answers every stream that said something, and every stream when the state has changed.
+    pub fn publish(&mut self, model: &Model, has_changed: bool) {
+        for (node_id, session) in &mut self.sessions {
+            if session.is_due || has_changed {
+                session.is_due = false;
+                let orders = v1::AgentOrders {
+                    ranks: model.orders(node_id),
+                    telemetry_acknowledged: session.telemetry_acknowledged,
+                    reports_seen: session.reports_seen,
+                    ..self.blank.clone()
+                };
+                session.send(orders);
+            }
+        }
+        for (reply, connected) in self.welcomes.drain(..) {
+            send(reply, Ok(connected));
+        }
+    }
+}
+
+impl Session {
+    fn send(&self, orders: v1::AgentOrders) {
+        self.orders.send_if_modified(|sent| {
+            let has_changed = *sent != orders;
+            *sent = orders;
+            has_changed
+        });
+    }
+}

@@ -1,0 +1,256 @@
+//! The way to the engine.
+
+use async_stream::{stream, try_stream};
+use kindred_proto::{
+    failure::{Failure, Reason},
+    ids::{CheckpointId, JobId, NodeId},
+    job_spec::JobSpec,
+    v1,
+};
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio_stream::{Stream, StreamExt, wrappers::WatchStream};
+
+use super::{
+    command::{Asked, Command, Reply},
+    log_reader::LogReader,
+    publish::LiveGenerations,
+    session::AgentSession,
+    shutting_down,
+};
+use crate::{
+    model::{Event, JobState, Model, Submission, Timestamp},
+    telemetry::{LogQuery, MetricPage, MetricQuery, Telemetry},
+};
+
+/// Cheap handle to the engine; every call is answered from what is stored.
+///
+/// Every call errs with `SHUTTING_DOWN` once the engine is gone. Dropping a call's future is safe at any time: a wish
+/// that was sent may still come true.
+#[derive(Clone)]
+pub struct Handle {
+    inbox: mpsc::Sender<Command>,
+    telemetry: Telemetry,
+    live_generations: watch::Receiver<LiveGenerations>,
+}
+
+/// Which jobs to list.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct JobQuery {
+    /// Only jobs in one of these states; empty for all.
+    pub states: Vec<v1::JobState>,
+    /// Go on after this job.
+    pub after: Option<JobId>,
+    /// At most so many.
+    pub limit: usize,
+}
+
+/// Some jobs, newest first.
+#[derive(Clone, Debug, PartialEq)]
+pub struct JobPage {
+    /// The jobs.
+    pub jobs: Vec<v1::Job>,
+    /// Where the next page goes on; none on the last one.
+    pub next: Option<JobId>,
+}
+
+impl Handle {
+    pub(super) fn new(
+        inbox: mpsc::Sender<Command>,
+        telemetry: Telemetry,
+        live_generations: watch::Receiver<LiveGenerations>,
+    ) -> Self {
+        Self { inbox, telemetry, live_generations }
+    }
+
+    /// Stores a new job. The same `request_id` again gives the same job; an empty one names no request.
+    ///
+    /// # Errors
+    /// `REQUEST_ID_REUSED` when the id came with another spec, `JOURNAL_UNAVAILABLE` when the job was not stored.
+    pub async fn create_job(&self, spec: &JobSpec, request_id: &str) -> Result<v1::Job, Failure> {
+        self.submit(Submission::new(spec), request_id).await
+    }
+
+    pub(super) async fn submit(&self, submission: Submission, request_id: &str) -> Result<v1::Job, Failure> {
+        let submission = Box::new(submission);
+        self.wish(Event::Submitted { request_id: request_id.to_owned(), submission }).await
+    }
+
+    /// Asks for a job's end; a job that is cancelled already is given as it is.
+    ///
+    /// # Errors
+    /// `JOB_NOT_FOUND`, `ILLEGAL_TRANSITION` when it is over, `JOURNAL_UNAVAILABLE`.
+    pub async fn cancel_job(&self, job_id: &JobId, reason: &str) -> Result<v1::Job, Failure> {
+        self.wish(Event::CancelRequested { job_id: job_id.clone(), reason: reason.to_owned() }).await
+    }
+
+    /// A job as it is.
+    ///
+    /// # Errors
+    /// `JOB_NOT_FOUND`.
+    pub async fn get_job(&self, job_id: &JobId) -> Result<v1::Job, Failure> {
+        let job_id = job_id.clone();
+        self.ask(move |_, model| model.job(&job_id).map(|job| model.job_view(job))).await
+    }
+
+    /// One page of jobs, newest first.
+    ///
+    /// # Errors
+    /// Only when the engine is gone.
+    pub async fn list_jobs(&self, query: JobQuery) -> Result<JobPage, Failure> {
+        self.ask(move |_, model| Ok(list_jobs(model, &query))).await
+    }
+
+    /// A job as it is, then again at every change; a slow reader misses states in between. Ends after a terminal
+    /// state, and when the engine is gone.
+    ///
+    /// # Errors
+    /// `JOB_NOT_FOUND`.
+    pub async fn watch_job(
+        &self,
+        job_id: &JobId,
+    ) -> Result<impl Stream<Item = v1::Job> + Send + 'static, Failure> {
+        let job_id = job_id.clone();
+        let mut jobs = WatchStream::new(self.call(|reply| Command::Watch { job_id, reply }).await?);
+        Ok(stream! {
+            while let Some(job) = jobs.next().await {
+                let is_last = is_terminal(&job);
+                yield job;
+                if is_last {
+                    break;
+                }
+            }
+        })
+    }
+
+    /// A job's checkpoints, newest first.
+    ///
+    /// # Errors
+    /// `JOB_NOT_FOUND`.
+    pub async fn list_checkpoints(&self, job_id: &JobId) -> Result<Vec<v1::Checkpoint>, Failure> {
+        let job_id = job_id.clone();
+        self.ask(move |_, model| {
+            let checkpoints = &model.job(&job_id)?.checkpoints;
+            Ok(checkpoints.iter().rev().map(|checkpoint| checkpoint.0.clone()).collect())
+        })
+        .await
+    }
+
+    /// One checkpoint of a job.
+    ///
+    /// # Errors
+    /// `JOB_NOT_FOUND`, `CHECKPOINT_NOT_FOUND`.
+    pub async fn get_checkpoint(&self, job_id: &JobId, id: &CheckpointId) -> Result<v1::Checkpoint, Failure> {
+        let (job_id, id) = (job_id.clone(), id.clone());
+        self.ask(move |_, model| {
+            let checkpoint = model.job(&job_id)?.checkpoint(&id).cloned();
+            checkpoint.ok_or_else(|| {
+                let message = format!("{job_id} has no checkpoint {id}");
+                Failure::new(Reason::CheckpointNotFound, message).about("checkpoint_id")
+            })
+        })
+        .await
+    }
+
+    /// All nodes, by id.
+    ///
+    /// # Errors
+    /// Only when the engine is gone.
+    pub async fn list_nodes(&self) -> Result<Vec<v1::Node>, Failure> {
+        self.ask(|now, model| Ok(model.state().nodes().map(|node| model.node_view(now, node)).collect()))
+            .await
+    }
+
+    /// One node.
+    ///
+    /// # Errors
+    /// `NODE_NOT_FOUND`.
+    pub async fn get_node(&self, node_id: &NodeId) -> Result<v1::Node, Failure> {
+        let node_id = node_id.clone();
+        self.ask(move |now, model| {
+            let node = model.state().node(&node_id).map(|node| model.node_view(now, node));
+            node.ok_or_else(|| {
+                Failure::new(Reason::NodeNotFound, format!("there is no node {node_id}")).about("node_id")
+            })
+        })
+        .await
+    }
+
+    /// Lets an agent in with the first report of its stream.
+    ///
+    /// # Errors
+    /// The refusal that ends the agent: `PROTOCOL_VERSION_UNSUPPORTED`, `SPEC_INVALID`, `STALE_GENERATION`.
+    pub async fn connect_agent(&self, first: v1::AgentReport) -> Result<AgentSession, Failure> {
+        AgentSession::open(self.inbox.clone(), self.telemetry.clone(), first).await
+    }
+
+    /// The generations whose ranks may meet and write, at any time.
+    pub fn live_generations(&self) -> watch::Receiver<LiveGenerations> {
+        self.live_generations.clone()
+    }
+
+    /// The store of metric points and log lines.
+    pub fn telemetry(&self) -> &Telemetry {
+        &self.telemetry
+    }
+
+    /// One page of a job's metric points.
+    ///
+    /// # Errors
+    /// `JOB_NOT_FOUND`, `JOURNAL_UNAVAILABLE` when they cannot be read.
+    pub async fn list_metrics(&self, job_id: &JobId, query: MetricQuery) -> Result<MetricPage, Failure> {
+        self.get_job(job_id).await?;
+        Ok(self.telemetry.points(job_id, &query).await?)
+    }
+
+    /// A job's log lines, oldest first; with `follow` until the job is over and its last lines came.
+    ///
+    /// # Errors
+    /// `JOB_NOT_FOUND`; in the stream `JOURNAL_UNAVAILABLE` when lines cannot be read.
+    pub async fn read_logs(
+        &self,
+        job_id: &JobId,
+        query: LogQuery,
+    ) -> Result<impl Stream<Item = Result<Vec<v1::LogLine>, Failure>> + Send + 'static, Failure> {
+        let watched = job_id.clone();
+        let job = self.call(|reply| Command::Watch { job_id: watched, reply }).await?;
+        let mut reader = LogReader::open(self.telemetry.clone(), job_id.clone(), query, job).await?;
+        Ok(try_stream! {
+            while let Some(lines) = reader.next().await? {
+                yield lines;
+            }
+        })
+    }
+
+    async fn wish(&self, event: Event) -> Result<v1::Job, Failure> {
+        self.call(|reply| Command::Wish { event, reply }).await
+    }
+
+    async fn ask<T: Send + 'static>(
+        &self,
+        read: impl FnOnce(Timestamp, &Model) -> Result<T, Failure> + Send + 'static,
+    ) -> Result<T, Failure> {
+        self.call(|reply| Command::Ask(Box::new(Asked { read, reply }))).await
+    }
+
+    async fn call<T>(&self, command: impl FnOnce(Reply<T>) -> Command) -> Result<T, Failure> {
+        let (reply, answer) = oneshot::channel();
+        self.inbox.send(command(reply)).await.map_err(|_| shutting_down())?;
+        answer.await.map_err(|_| shutting_down())?
+    }
+}
+
+fn list_jobs(model: &Model, query: &JobQuery) -> JobPage {
+    let is_wanted = |state: JobState| query.states.is_empty() || query.states.contains(&state.into());
+    let jobs = model.state().jobs_before(query.after.as_ref()).filter(|job| is_wanted(job.state));
+    let mut found: Vec<_> = jobs.take(query.limit.saturating_add(1)).collect();
+    let has_more = found.len() > query.limit;
+    found.truncate(query.limit);
+    let next = found.last().filter(|_| has_more).map(|job| job.id.clone());
+    JobPage { jobs: found.into_iter().map(|job| model.job_view(job)).collect(), next }
+}
+
+/// True when nothing follows.
+pub(super) fn is_terminal(job: &v1::Job) -> bool {
+    use v1::JobState::{Cancelled, Failed, Succeeded};
+    matches!(job.state(), Succeeded | Failed | Cancelled)
+}

@@ -1,0 +1,130 @@
+//! The one task that owns the model: clock, journal, replies, ticks. Everyone else holds a [`Handle`].
+//!
+//! A turn takes what lies in the inbox, lets a draft of the model decide and evolve, stores all changes in one
+//! transaction, and only then lets the draft take the model's place and answers. Where the journal fails, the draft is
+//! dropped and whoever wished for a change is told so; what agents reported is decided upon again at the next turn.
+
+mod agents;
+mod clock;
+mod command;
+mod handle;
+mod log_reader;
+mod logs;
+mod publish;
+mod session;
+mod turn;
+mod watchers;
+
+#[cfg(test)]
+mod tests;
+
+use std::time::Duration;
+
+use kindred_proto::failure::{Failure, Reason};
+use tokio::{
+    sync::mpsc,
+    time::{MissedTickBehavior, interval},
+};
+use tokio_util::sync::CancellationToken;
+use tracing::info;
+
+use crate::{
+    config::Config,
+    journal::{Error, Journal},
+    model::{Model, Rules, State},
+    telemetry::Telemetry,
+};
+use agents::Agents;
+use clock::Clock;
+use command::Command;
+use publish::Published;
+use watchers::Watchers;
+
+pub use handle::{Handle, JobPage, JobQuery};
+pub use publish::LiveGenerations;
+pub use session::{AgentSession, ReportSink};
+
+/// Commands that wait for a turn; who comes later waits for room.
+const INBOX_LEN: usize = 1024;
+
+/// Most commands of one turn, and so of one transaction.
+const TURN_LEN: usize = 256;
+
+/// How often the model is asked what the passing of time changes.
+const TICK: Duration = Duration::from_millis(200);
+
+/// The task that owns the model.
+pub struct Engine<J> {
+    model: Model,
+    journal: J,
+    /// True while the journal takes changes.
+    is_journal_well: bool,
+    clock: Clock,
+    inbox: mpsc::Receiver<Command>,
+    agents: Agents,
+    watchers: Watchers,
+    published: Published,
+}
+
+/// Reads the journal and makes the engine that goes on from there; [`Engine::run`] runs it.
+///
+/// # Errors
+/// When the journal cannot be read.
+pub async fn start<J: Journal>(
+    config: &Config,
+    mut journal: J,
+    telemetry: Telemetry,
+) -> Result<(Handle, Engine<J>), Error> {
+    let changes = journal.load().await?;
+    let state = State::replay(&changes);
+    info!(changes = changes.len(), jobs_active = state.active_jobs().count(), "journal replayed");
+    let clock = Clock::start();
+    let model = Model::new(state, Rules::new(config.lease()), clock.now());
+    let (sender, inbox) = mpsc::channel(INBOX_LEN);
+    let published = Published::new(model.state());
+    let handle = Handle::new(sender, telemetry, published.live_generations());
+    let engine = Engine {
+        model,
+        journal,
+        is_journal_well: true,
+        clock,
+        inbox,
+        agents: Agents::new(config),
+        watchers: Watchers::default(),
+        published,
+    };
+    Ok((handle, engine))
+}
+
+impl<J: Journal> Engine<J> {
+    /// Runs until `shutdown`; whoever waits then is told so, and all streams end.
+    pub async fn run(mut self, shutdown: CancellationToken) {
+        let mut ticks = interval(TICK);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut commands = Vec::with_capacity(TURN_LEN);
+        loop {
+            tokio::select! {
+                () = shutdown.cancelled() => break,
+                _ = ticks.tick() => {}
+                n_commands = self.inbox.recv_many(&mut commands, TURN_LEN) => {
+                    if n_commands == 0 {
+                        break;
+                    }
+                }
+            }
+            self.turn(std::mem::take(&mut commands)).await;
+        }
+        self.stop();
+    }
+
+    fn stop(mut self) {
+        self.inbox.close();
+        while let Ok(command) = self.inbox.try_recv() {
+            command.refuse(shutting_down());
+        }
+    }
+}
+
+fn shutting_down() -> Failure {
+    Failure::new(Reason::ShuttingDown, "the coordinator shuts down")
+}

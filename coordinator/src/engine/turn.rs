@@ -1,0 +1,147 @@
+//! One turn: observe, decide, store, evolve, answer.
+
+use kindred_proto::{
+    failure::{Failure, Reason},
+    ids::JobId,
+    v1,
+};
+use tracing::{error, info};
+
+use super::{
+    Engine,
+    command::{Command, Reply, send},
+    logs,
+};
+use crate::{
+    journal::Journal,
+    model::{Change, Decision, Event, Model, Timestamp},
+};
+
+/// Rounds of decisions without new events; each moves a job at least one state on, so that none needs as many.
+const MAX_ROUNDS: usize = 64;
+
+/// The model as it will be once its changes are stored.
+struct Draft {
+    model: Option<Model>,
+    changes: Vec<Change>,
+}
+
+/// Someone who waits for a wish.
+struct Wisher {
+    reply: Reply<v1::Job>,
+    outcome: Result<JobId, Failure>,
+}
+
+impl<J: Journal> Engine<J> {
+    /// Serves commands, and asks what the passing of time changes.
+    pub(super) async fn turn(&mut self, commands: Vec<Command>) {
+        let now = self.clock.now();
+        let mut wishes = vec![];
+        let mut readers = vec![];
+        for command in commands {
+            match command {
+                Command::Connect { report, reply } => {
+                    self.agents.connect(now, &mut self.model, *report, reply)
+                }
+                Command::Report { session, report } => {
+                    self.agents.report(now, &mut self.model, session, *report);
+                }
+                Command::Wish { event, reply } => wishes.push((event, reply)),
+                reader => readers.push(reader),
+            }
+        }
+        self.agents.drop_closed(now, &mut self.model);
+
+        let mut draft = Draft { model: None, changes: vec![] };
+        let wishers: Vec<_> =
+            wishes.into_iter().map(|(event, reply)| self.wish(now, &mut draft, &event, reply)).collect();
+        self.settle(now, &mut draft);
+        let stored = self.store(draft).await;
+        for wisher in wishers {
+            self.answer(wisher, &stored);
+        }
+        for reader in readers {
+            self.read(now, reader);
+        }
+        self.publish(stored.unwrap_or(false));
+    }
+
+    fn wish(&self, now: Timestamp, draft: &mut Draft, event: &Event, reply: Reply<v1::Job>) -> Wisher {
+        let decision = draft.model(&self.model).decide(now, event);
+        let outcome = decision.and_then(|Decision { changes, job_id }| {
+            draft.evolve(&self.model, changes);
+            job_id.ok_or_else(|| Failure::new(Reason::Internal, "a wish was decided without a job"))
+        });
+        Wisher { reply, outcome }
+    }
+
+    /// Lets the draft decide until there is nothing left to decide.
+    fn settle(&self, now: Timestamp, draft: &mut Draft) {
+        for _ in 0..MAX_ROUNDS {
+            let decision = draft.model(&self.model).decide(now, &Event::Tick).unwrap_or_default();
+            if decision.changes.is_empty() {
+                return;
+            }
+            draft.evolve(&self.model, decision.changes);
+        }
+        error!(rounds = MAX_ROUNDS, "decisions do not come to rest");
+    }
+
+    /// Stores the changes and lets them happen; says whether there were any.
+    async fn store(&mut self, draft: Draft) -> Result<bool, Failure> {
+        let Some(model) = draft.model else { return Ok(false) };
+        if let Err(error) = self.journal.append(&draft.changes).await {
+            if self.is_journal_well {
+                error!(%error, "changes cannot be stored; nothing changes until they can");
+            }
+            self.is_journal_well = false;
+            return Err(Failure::new(Reason::JournalUnavailable, error.to_string()));
+        }
+        if !self.is_journal_well {
+            info!("changes can be stored again");
+        }
+        self.is_journal_well = true;
+        self.model = model;
+        draft.changes.iter().for_each(logs::note);
+        Ok(true)
+    }
+
+    fn answer(&self, wisher: Wisher, stored: &Result<bool, Failure>) {
+        let answer = wisher.outcome.and_then(|job_id| {
+            stored.clone()?;
+            self.model.job(&job_id).map(|job| self.model.job_view(job))
+        });
+        send(wisher.reply, answer);
+    }
+
+    fn read(&mut self, now: Timestamp, reader: Command) {
+        match reader {
+            Command::Ask(question) => question.answer(now, &self.model),
+            Command::Watch { job_id, reply } => send(reply, self.watchers.watch(&self.model, &job_id)),
+            other => other.refuse(Failure::new(Reason::Internal, "not a question")),
+        }
+    }
+
+    fn publish(&mut self, has_changed: bool) {
+        self.agents.publish(&self.model, has_changed);
+        self.watchers.publish(&self.model);
+        if has_changed {
+            self.published.publish(self.model.state());
+        }
+    }
+}
+
+impl Draft {
+    fn model<'a>(&'a self, stored: &'a Model) -> &'a Model {
+        self.model.as_ref().unwrap_or(stored)
+    }
+
+    fn evolve(&mut self, stored: &Model, changes: Vec<Change>) {
+        if changes.is_empty() {
+            return;
+        }
+        let model = self.model.get_or_insert_with(|| stored.clone());
+        changes.iter().for_each(|change| model.evolve(change));
+        self.changes.extend(changes);
+    }
+}

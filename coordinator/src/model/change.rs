@@ -1,0 +1,203 @@
+//! Changes: what the journal holds, and nothing else changes the state.
+//!
+//! They are stored as JSON. A field may be added when it has `#[serde(default)]`; a variant or field that was ever
+//! released keeps its name.
+
+use kindred_proto::{
+    ids::{CheckpointId, Generation, Incarnation, JobId, NodeId, Rank, Step, WorldSize},
+    job_spec::{DeviceKind, JobSpec},
+    v1,
+};
+use serde::{Deserialize, Serialize};
+
+use super::{NodeDescription, Timestamp, Wire};
+
+/// Something that happened to one job or one node.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum Change {
+    /// About a job.
+    Job {
+        /// Which job.
+        job_id: JobId,
+        /// When it was decided.
+        at: Timestamp,
+        /// What happened.
+        change: JobChange,
+    },
+    /// About a node.
+    Node {
+        /// Which node.
+        node_id: NodeId,
+        /// When it was decided.
+        at: Timestamp,
+        /// What happened.
+        change: NodeChange,
+    },
+}
+
+impl Change {
+    /// A change of a job.
+    pub fn job(job_id: &JobId, at: Timestamp, change: JobChange) -> Self {
+        Self::Job { job_id: job_id.clone(), at, change }
+    }
+
+    /// A change of a node.
+    pub fn node(node_id: &NodeId, at: Timestamp, change: NodeChange) -> Self {
+        Self::Node { node_id: node_id.clone(), at, change }
+    }
+}
+
+/// What can happen to a job.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum JobChange {
+    /// A user submitted it.
+    Accepted {
+        /// The caller's id of the request; empty when there is none.
+        request_id: String,
+        /// What was asked for.
+        submission: Box<Submission>,
+    },
+    /// It waits for devices, for another reason than before.
+    Waits {
+        /// The sentence that placement gave.
+        reason: String,
+    },
+    /// A generation opened.
+    Placed {
+        /// Its number, greater than all before.
+        generation: Generation,
+        /// Where each rank runs, by rank.
+        placements: Vec<Placement>,
+        /// The checkpoint that it starts from.
+        resume_from: Option<CheckpointId>,
+    },
+    /// All ranks of the live generation train.
+    Runs,
+    /// A rank of the newest generation is gone.
+    RankEnded {
+        /// Which rank.
+        rank: Rank,
+        /// How it ended.
+        outcome: Outcome,
+    },
+    /// A rank of the newest generation committed a checkpoint.
+    CheckpointRecorded {
+        /// The checkpoint.
+        checkpoint: Wire<v1::Checkpoint>,
+    },
+    /// The live generation ends early; its ranks are ordered to stop.
+    GenerationEnds {
+        /// Why.
+        fault: Wire<v1::Failure>,
+        /// Which budget pays for it.
+        charge: Charge,
+        /// The last step that the generation is known to have taken.
+        reached: Step,
+    },
+    /// All ranks of the ended generation are gone.
+    GenerationOver,
+    /// A user asked for its end.
+    CancelRequested {
+        /// The user's words; may be empty.
+        reason: String,
+    },
+    /// All ranks finished.
+    Succeeded {
+        /// What it leaves.
+        result: Wire<v1::JobResult>,
+    },
+    /// A fault ended it.
+    Failed {
+        /// Why.
+        failure: Wire<v1::Failure>,
+    },
+    /// All ranks are gone, as the user asked.
+    Cancelled,
+}
+
+/// What can happen to a node.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum NodeChange {
+    /// It joined, or something about it changed.
+    Described(NodeDescription),
+    /// It was lost long ago and holds nothing.
+    Forgotten,
+}
+
+/// Which retry budget pays for a generation that ended early.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Charge {
+    /// The user's own errors.
+    User,
+    /// Ranks, nodes and links that were lost.
+    Infrastructure,
+}
+
+/// A checked submission: what decisions read, and the spec as ranks get it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Submission {
+    /// A label for people.
+    pub name: String,
+    /// How many ranks.
+    pub world_size: WorldSize,
+    /// Whether each rank needs a GPU.
+    pub needs_gpu: bool,
+    /// The user's own errors that are forgiven.
+    pub user_failures: u32,
+    /// Lost ranks, nodes and links that are forgiven.
+    pub infrastructure_failures: u32,
+    /// Generations in a row without a new step that are forgiven.
+    pub no_progress: u32,
+    /// The spec with every default filled in.
+    pub spec: Wire<v1::JobSpec>,
+}
+
+impl Submission {
+    /// Takes over a checked spec.
+    pub fn new(spec: &JobSpec) -> Self {
+        Self {
+            name: spec.name.clone(),
+            world_size: spec.ranks,
+            needs_gpu: spec.device == DeviceKind::Cuda,
+            user_failures: spec.retry.user_failures,
+            infrastructure_failures: spec.retry.infrastructure_failures,
+            no_progress: spec.retry.no_progress,
+            spec: Wire(spec.to_wire()),
+        }
+    }
+
+    /// The kind of device that each rank needs, as on the wire.
+    pub fn device_kind(&self) -> v1::DeviceKind {
+        if self.needs_gpu { v1::DeviceKind::Cuda } else { v1::DeviceKind::Cpu }
+    }
+}
+
+/// One rank's place: a device of one life of an agent.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Placement {
+    /// The node.
+    pub node_id: NodeId,
+    /// The life of its agent; ranks of another life are gone.
+    pub incarnation: Incarnation,
+    /// The node's name, for people.
+    pub node_name: String,
+    /// The device on that node.
+    pub device_index: u32,
+}
+
+/// How a rank ended.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum Outcome {
+    /// It did all steps and wrote everything.
+    Finished {
+        /// What the job leaves; from rank 0 only.
+        result: Option<Wire<v1::JobResult>>,
+    },
+    /// It stopped as it was ordered to.
+    Stopped,
+    /// It met a fault, or nobody knows what became of it.
+    Failed {
+        /// Why.
+        fault: Wire<v1::Failure>,
+    },
+}

@@ -1,0 +1,47 @@
+//! What reaches the model: wishes of users, words of agents, the passing of time.
+
+use kindred_proto::{
+    ids::{JobId, NodeId},
+    v1,
+};
+
+use super::{Change, Submission};
+
+/// Something that [`super::Model::decide`] answers.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Event {
+    /// A user submits a job.
+    Submitted {
+        /// Makes a repeated call safe; empty for none.
+        request_id: String,
+        /// The checked spec.
+        submission: Box<Submission>,
+    },
+    /// A user cancels a job.
+    CancelRequested {
+        /// Which job.
+        job_id: JobId,
+        /// The user's words; may be empty.
+        reason: String,
+    },
+    /// Time passed, or something new was observed.
+    Tick,
+}
+
+/// What [`super::Model::decide`] answers.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Decision {
+    /// What changes, in order; empty when all is as it should be.
+    pub changes: Vec<Change>,
+    /// The job that a user's event is about.
+    pub job_id: Option<JobId>,
+}
+
+/// What is heard of an agent.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Observation {
+    /// A report, without its telemetry.
+    Reported(Box<v1::AgentReport>),
+    /// The agent's stream is gone.
+    Disconnected(NodeId),
+}

@@ -1,0 +1,259 @@
+//! The newest generation of a job: who is in it, and when it is over.
+
+use kindred_proto::{
+    failure::{Failure, Reason},
+    ids::{Generation, Rank, Step, WorldSize},
+    v1,
+};
+
+use super::{Job, JobChange, JobState, Model, Outcome, Placement, Timestamp, Wire, observed::Contact, retry};
+
+/// The newest generation of a job, until its last rank is gone.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LiveGeneration {
+    /// Its number.
+    pub generation: Generation,
+    /// Its ranks, by rank.
+    pub members: Vec<Member>,
+    /// What it started from.
+    pub resume_from: Option<Wire<v1::Checkpoint>>,
+    /// Since when its ranks are ordered to stop.
+    pub ending_since: Option<Timestamp>,
+}
+
+/// One rank of a generation.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Member {
+    /// Where it runs.
+    pub placement: Placement,
+    /// When and how it ended.
+    pub ended: Option<(Timestamp, Outcome)>,
+}
+
+impl LiveGeneration {
+    pub(super) fn new(
+        generation: Generation,
+        placements: &[Placement],
+        resume_from: Option<Wire<v1::Checkpoint>>,
+    ) -> Self {
+        let members = placements.iter().map(|it| Member { placement: it.clone(), ended: None }).collect();
+        Self { generation, members, resume_from, ending_since: None }
+    }
+
+    /// Its number of ranks.
+    pub fn world_size(&self) -> WorldSize {
+        WorldSize(u32::try_from(self.members.len()).unwrap_or(u32::MAX))
+    }
+
+    /// Its ranks with their numbers.
+    pub fn ranks(&self) -> impl Iterator<Item = (Rank, &Member)> {
+        (0..).map(Rank).zip(&self.members)
+    }
+
+    pub(super) fn end_rank(&mut self, rank: Rank, at: Timestamp, outcome: &Outcome) {
+        if let Some(member) = self.members.get_mut(rank.0 as usize) {
+            member.ended.get_or_insert_with(|| (at, outcome.clone()));
+        }
+    }
+
+    /// The faults of its ranks, first met first.
+    fn faults(&self) -> Vec<(Timestamp, &v1::Failure)> {
+        let mut faults: Vec<_> = self.members.iter().filter_map(Member::fault).collect();
+        faults.sort_by_key(|(at, _)| *at);
+        faults
+    }
+}
+
+impl Member {
+    fn fault(&self) -> Option<(Timestamp, &v1::Failure)> {
+        match &self.ended {
+            Some((at, Outcome::Failed { fault })) => Some((*at, &fault.0)),
+            _ => None,
+        }
+    }
+}
+
+impl Model {
+    /// One layer of what an active job's generation has come to.
+    pub(super) fn decide_job(&self, now: Timestamp, job: &Job) -> Vec<JobChange> {
+        let Some(live) = &job.live else {
+            return if job.state == JobState::Cancelling { vec![JobChange::Cancelled] } else { vec![] };
+        };
+        let mut changes = self.new_checkpoints(job, live);
+        changes.extend(self.new_ends(now, job, live));
+        if changes.is_empty() { self.decide_generation(now, job, live) } else { changes }
+    }
+
+    fn decide_generation(&self, now: Timestamp, job: &Job, live: &LiveGeneration) -> Vec<JobChange> {
+        let are_all_gone = live.members.iter().all(|member| member.ended.is_some());
+        if live.ending_since.is_some() {
+            return if are_all_gone { vec![JobChange::GenerationOver] } else { vec![] };
+        }
+        if let Some(cause) = self.cause(now, live, are_all_gone) {
+            return retry::end_generation(job, cause, self.reached(job));
+        }
+        if are_all_gone {
+            return result(live).map(|result| JobChange::Succeeded { result }).into_iter().collect();
+        }
+        let is_starting = job.state == JobState::Starting;
+        if is_starting && live.ranks().all(|(rank, member)| self.is_training(job, rank, member)) {
+            return vec![JobChange::Runs];
+        }
+        vec![]
+    }
+
+    /// Why the generation cannot go on. The loss of a peer is believed only when nothing better is said in time.
+    fn cause<'a>(
+        &self,
+        now: Timestamp,
+        live: &'a LiveGeneration,
+        are_all_gone: bool,
+    ) -> Option<&'a v1::Failure> {
+        let faults = live.faults();
+        let origin = faults.iter().find(|(_, fault)| !retry::is_consequence(&Failure::from(*fault)));
+        if let Some((_, fault)) = origin {
+            return Some(fault);
+        }
+        let (first_at, first) = faults.first()?;
+        (are_all_gone || now.since(*first_at) >= self.rules.cause_grace).then_some(*first)
+    }
+
+    /// Checkpoints of ranks that still belong to the generation, not recorded before.
+    fn new_checkpoints(&self, job: &Job, live: &LiveGeneration) -> Vec<JobChange> {
+        if job.state.is_terminal() {
+            return vec![];
+        }
+        let reported = live
+            .ranks()
+            .filter(|(_, member)| member.ended.is_none())
+            .filter_map(|(rank, member)| self.observed_rank(job, rank, member))
+            .flat_map(|rank| &rank.checkpoints);
+        let newest = job.newest_checkpoint().map(|it| (it.generation, it.step));
+        let mut news: Vec<_> = reported
+            .filter(|it| it.generation == live.generation.0 && Some((it.generation, it.step)) > newest)
+            .collect();
+        news.sort_by_key(|it| it.step);
+        news.dedup_by_key(|it| it.step);
+        news.into_iter().map(|it| JobChange::CheckpointRecorded { checkpoint: Wire(it.clone()) }).collect()
+    }
+
+    /// Ranks that are gone since the last time.
+    fn new_ends(&self, now: Timestamp, job: &Job, live: &LiveGeneration) -> Vec<JobChange> {
+        live.ranks()
+            .filter(|(_, member)| member.ended.is_none())
+            .filter_map(|(rank, member)| {
+                let outcome = self.outcome(now, job, live, rank, member)?;
+                Some(JobChange::RankEnded { rank, outcome })
+            })
+            .collect()
+    }
+
+    fn outcome(
+        &self,
+        now: Timestamp,
+        job: &Job,
+        live: &LiveGeneration,
+        rank: Rank,
+        member: &Member,
+    ) -> Option<Outcome> {
+        let placement = &member.placement;
+        let contact = self.observed.contact(&placement.node_id);
+        let is_same_life = contact.is_none_or(|it| it.incarnation() == placement.incarnation);
+        if !is_same_life {
+            return Some(lost(rank, placement, "whose agent started anew"));
+        }
+        if let Some(seen) = self.observed_rank(job, rank, member) {
+            if let Some(outcome) = ended(seen, live, rank, placement) {
+                return Some(outcome);
+            }
+        } else if let Some(outcome) = contact.and_then(|it| self.absent(live, rank, placement, it)) {
+            return Some(outcome);
+        }
+        if self.is_lost(now, &placement.node_id) {
+            let silence = format!("which sent no report for {} s", self.rules.lease.as_secs_f64());
+            return Some(lost(rank, placement, &silence));
+        }
+        None
+    }
+
+    /// How a rank ended that its agent does not name: not at all while the order may be on its way.
+    fn absent(
+        &self,
+        live: &LiveGeneration,
+        rank: Rank,
+        placement: &Placement,
+        contact: &Contact,
+    ) -> Option<Outcome> {
+        if contact.report.leaving {
+            return Some(lost(rank, placement, "which leaves"));
+        }
+        let stopped_for = live.ending_since.map(|since| contact.last_report.since(since));
+        stopped_for.is_some_and(|time| time > self.rules.lease).then_some(Outcome::Stopped)
+    }
+
+    fn is_training(&self, job: &Job, rank: Rank, member: &Member) -> bool {
+        member.ended.is_some()
+            || self
+                .observed_rank(job, rank, member)
+                .is_some_and(|seen| seen.state() == v1::RankState::Training)
+    }
+
+    /// The rank as its agent last saw it, in the life that it was placed on.
+    fn observed_rank(&self, job: &Job, rank: Rank, member: &Member) -> Option<&v1::ObservedRank> {
+        let contact = self.observed.contact(&member.placement.node_id)?;
+        let is_same_life = contact.incarnation() == member.placement.incarnation;
+        contact.rank(&job.id, job.generation, rank).filter(|_| is_same_life)
+    }
+
+    /// The last step that the newest generation is known to have taken.
+    fn reached(&self, job: &Job) -> Step {
+        let recorded = job.newest_checkpoint().filter(|it| it.generation == job.generation.0);
+        let recorded = recorded.map_or(Step(0), |checkpoint| Step(checkpoint.step));
+        recorded.max(self.observed.reached(&job.id, job.generation))
+    }
+}
+
+/// How a rank ended that its agent still names.
+fn ended(
+    seen: &v1::ObservedRank,
+    live: &LiveGeneration,
+    rank: Rank,
+    placement: &Placement,
+) -> Option<Outcome> {
+    match seen.state() {
+        v1::RankState::Finished if rank == Rank(0) && seen.result.is_none() => {
+            let message = format!("rank 0 on {} finished without a result", placement.node_name);
+            Some(failed(Failure::new(Reason::Internal, message), rank, placement))
+        }
+        v1::RankState::Finished => Some(Outcome::Finished { result: seen.result.clone().map(Wire) }),
+        v1::RankState::Failed => Some(match &seen.failure {
+            Some(failure) => failed(Failure::from(failure), rank, placement),
+            None => {
+                let message = format!("rank {rank} on {} failed without a reason", placement.node_name);
+                failed(Failure::new(Reason::RankExited, message), rank, placement)
+            }
+        }),
+        v1::RankState::Stopped if live.ending_since.is_some() => Some(Outcome::Stopped),
+        v1::RankState::Stopped => Some(lost(rank, placement, "where it was stopped without an order")),
+        _ => None,
+    }
+}
+
+fn lost(rank: Rank, placement: &Placement, why: &str) -> Outcome {
+    let message = format!("rank {rank} was lost with {}, {why}", placement.node_name);
+    failed(Failure::new(Reason::NodeLost, message), rank, placement)
+}
+
+fn failed(failure: Failure, rank: Rank, placement: &Placement) -> Outcome {
+    let node_id = failure.node_id.unwrap_or_else(|| placement.node_id.clone());
+    let fault = Failure { node_id: Some(node_id), rank: Some(failure.rank.unwrap_or(rank)), ..failure };
+    Outcome::Failed { fault: Wire(v1::Failure::from(&fault)) }
+}
+
+/// What rank 0 left; none unless every rank finished.
+fn result(live: &LiveGeneration) -> Option<Wire<v1::JobResult>> {
+    match &live.members.first()?.ended {
+        Some((_, Outcome::Finished { result })) => result.clone(),
+        _ => None,
+    }
+}

@@ -1,0 +1,261 @@
+//! One job and how changes move it.
+
+use kindred_proto::{
+    failure::Failure,
+    ids::{CheckpointId, Generation, JobId, Step},
+    v1,
+};
+
+use super::{JobChange, LiveGeneration, Submission, Timestamp, Wire, change::Charge, retry};
+
+/// One job.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Job {
+    /// Its name in every message.
+    pub id: JobId,
+    /// What was asked for.
+    pub submission: Submission,
+    /// Where it stands.
+    pub state: JobState,
+    /// Why it stands there.
+    pub reason: String,
+    /// When it was accepted.
+    pub created_at: Timestamp,
+    /// When all its ranks trained for the first time.
+    pub started_at: Option<Timestamp>,
+    /// When it reached a terminal state.
+    pub ended_at: Option<Timestamp>,
+    /// Count of its changes.
+    pub revision: u64,
+    /// Number of its newest generation; 0 before the first.
+    pub generation: Generation,
+    /// The newest generation until its last rank is gone.
+    pub live: Option<LiveGeneration>,
+    /// Recorded and not yet pushed out by newer ones, oldest first.
+    pub checkpoints: Vec<Wire<v1::Checkpoint>>,
+    /// The retry budgets so far.
+    pub spent: Spent,
+    /// The newest fault that ended a generation.
+    pub last_fault: Option<Wire<v1::Failure>>,
+    /// Why it failed.
+    pub failure: Option<Wire<v1::Failure>>,
+    /// What it leaves.
+    pub result: Option<Wire<v1::JobResult>>,
+}
+
+/// Where a job stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum JobState {
+    /// Waits for devices for the first time.
+    Pending,
+    /// Placed; its ranks start and meet.
+    Starting,
+    /// All its ranks train.
+    Running,
+    /// A generation ended early and the next one forms.
+    Recovering,
+    /// A user asked for its end; its ranks stop.
+    Cancelling,
+    /// All ranks finished.
+    Succeeded,
+    /// A fault ended it.
+    Failed,
+    /// It ended as a user asked.
+    Cancelled,
+}
+
+impl JobState {
+    /// True when nothing moves the job any more.
+    pub fn is_terminal(self) -> bool {
+        matches!(self, Self::Succeeded | Self::Failed | Self::Cancelled)
+    }
+
+    /// The state in lower case, as sentences use it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Pending => "pending",
+            Self::Starting => "starting",
+            Self::Running => "running",
+            Self::Recovering => "recovering",
+            Self::Cancelling => "cancelling",
+            Self::Succeeded => "succeeded",
+            Self::Failed => "failed",
+            Self::Cancelled => "cancelled",
+        }
+    }
+}
+
+/// How much of each retry budget is used.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Spent {
+    /// Generations that the user's errors ended.
+    pub user: u32,
+    /// Generations that lost ranks, nodes or links ended.
+    pub infrastructure: u32,
+    /// Generations in a row that ended without a new step.
+    pub no_progress: u32,
+    /// The last step that any generation took.
+    pub furthest: Step,
+}
+
+impl Spent {
+    /// What is used once another generation has ended at `reached`.
+    #[must_use]
+    pub fn after(self, charge: Charge, reached: Step) -> Self {
+        let (user, infrastructure) = match charge {
+            Charge::User => (1, 0),
+            Charge::Infrastructure => (0, 1),
+        };
+        Self {
+            user: self.user + user,
+            infrastructure: self.infrastructure + infrastructure,
+            no_progress: if reached > self.furthest { 0 } else { self.no_progress + 1 },
+            furthest: self.furthest.max(reached),
+        }
+    }
+}
+
+impl Job {
+    /// A job that was just accepted.
+    pub(super) fn new(id: JobId, at: Timestamp, submission: Submission) -> Self {
+        Self {
+            id,
+            submission,
+            state: JobState::Pending,
+            reason: "waits for placement".to_owned(),
+            created_at: at,
+            started_at: None,
+            ended_at: None,
+            revision: 1,
+            generation: Generation(0),
+            live: None,
+            checkpoints: vec![],
+            spent: Spent::default(),
+            last_fault: None,
+            failure: None,
+            result: None,
+        }
+    }
+
+    /// True until the job is over and its last rank is gone.
+    pub fn is_active(&self) -> bool {
+        !self.state.is_terminal() || self.live.is_some()
+    }
+
+    /// True when it has no ranks and wants some.
+    pub fn wants_placement(&self) -> bool {
+        self.live.is_none() && matches!(self.state, JobState::Pending | JobState::Recovering)
+    }
+
+    /// The generation whose ranks may meet and write; none while it ends.
+    pub fn live_generation(&self) -> Option<Generation> {
+        self.live.as_ref().filter(|live| live.ending_since.is_none()).map(|live| live.generation)
+    }
+
+    /// The checkpoint of the newest generation that wrote any, at its highest step.
+    pub fn newest_checkpoint(&self) -> Option<&v1::Checkpoint> {
+        self.checkpoints.iter().map(|checkpoint| &checkpoint.0).max_by_key(|it| (it.generation, it.step))
+    }
+
+    /// A checkpoint by its id.
+    pub fn checkpoint(&self, id: &CheckpointId) -> Option<&v1::Checkpoint> {
+        self.checkpoints.iter().map(|checkpoint| &checkpoint.0).find(|it| it.id == id.as_str())
+    }
+
+    /// Lets a change happen.
+    pub(super) fn evolve(&mut self, at: Timestamp, change: &JobChange) {
+        self.revision += 1;
+        match change {
+            JobChange::Accepted { .. } => {}
+            JobChange::Waits { reason } => self.reason.clone_from(reason),
+            JobChange::Placed { generation, placements, resume_from } => {
+                let resume_from = resume_from.as_ref().and_then(|id| self.checkpoint(id)).cloned().map(Wire);
+                self.generation = *generation;
+                self.live = Some(LiveGeneration::new(*generation, placements, resume_from));
+                self.enter(
+                    JobState::Starting,
+                    format!("the ranks of generation {generation} start and meet"),
+                );
+            }
+            JobChange::Runs => {
+                self.started_at.get_or_insert(at);
+                self.enter(JobState::Running, format!("all ranks of generation {} train", self.generation));
+            }
+            JobChange::RankEnded { rank, outcome } => {
+                if let Some(live) = &mut self.live {
+                    live.end_rank(*rank, at, outcome);
+                }
+                self.keep_better_cause(outcome);
+            }
+            JobChange::CheckpointRecorded { checkpoint } => self.record(checkpoint),
+            JobChange::GenerationEnds { fault, charge, reached } => {
+                self.spent = self.spent.after(*charge, *reached);
+                self.stop_generation(at);
+                self.last_fault = Some(fault.clone());
+                if self.state != JobState::Cancelling {
+                    self.enter(JobState::Recovering, format!("recovers: {}", fault.message));
+                }
+            }
+            JobChange::GenerationOver => self.live = None,
+            JobChange::CancelRequested { reason } => {
+                self.stop_generation(at);
+                self.enter(JobState::Cancelling, sentence("cancelled by request", reason));
+            }
+            JobChange::Succeeded { result } => {
+                self.live = None;
+                self.result = Some(result.clone());
+                self.finish(at, JobState::Succeeded, "all ranks finished".to_owned());
+            }
+            JobChange::Failed { failure } => {
+                self.failure = Some(failure.clone());
+                self.finish(at, JobState::Failed, failure.message.clone());
+            }
+            JobChange::Cancelled => self.finish(at, JobState::Cancelled, self.reason.clone()),
+        }
+    }
+
+    fn enter(&mut self, state: JobState, reason: String) {
+        self.state = state;
+        self.reason = reason;
+    }
+
+    fn finish(&mut self, at: Timestamp, state: JobState, reason: String) {
+        self.ended_at = Some(at);
+        self.enter(state, reason);
+    }
+
+    fn stop_generation(&mut self, at: Timestamp) {
+        if let Some(live) = &mut self.live {
+            live.ending_since.get_or_insert(at);
+        }
+    }
+
+    /// What a rank says of the loss of its peer gives way to what became of that peer, should that come later.
+    fn keep_better_cause(&mut self, outcome: &super::Outcome) {
+        let super::Outcome::Failed { fault } = outcome else { return };
+        let is_ending = self.live.as_ref().is_some_and(|live| live.ending_since.is_some());
+        let has_consequence = self.last_fault.as_ref().is_some_and(|last| is_consequence(last));
+        if is_ending && has_consequence && !is_consequence(fault) {
+            self.last_fault = Some(fault.clone());
+            if self.state == JobState::Recovering {
+                self.reason = format!("recovers: {}", fault.message);
+            }
+        }
+    }
+
+    fn record(&mut self, checkpoint: &Wire<v1::Checkpoint>) {
+        self.checkpoints.push(checkpoint.clone());
+        let policy = self.submission.spec.recipe.as_ref().and_then(|recipe| recipe.checkpoint.as_ref());
+        let kept = policy.and_then(|policy| policy.keep_last).unwrap_or(1).max(1) as usize;
+        let surplus = self.checkpoints.len().saturating_sub(kept);
+        self.checkpoints.drain(..surplus);
+    }
+}
+
+fn is_consequence(fault: &v1::Failure) -> bool {
+    retry::is_consequence(&Failure::from(fault))
+}
+
+fn sentence(what: &str, why: &str) -> String {
+    if why.is_empty() { what.to_owned() } else { format!("{what}: {why}") }
+}

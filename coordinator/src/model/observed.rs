@@ -1,0 +1,158 @@
+//! What agents last said. Not journaled: a restart begins without it.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use kindred_proto::{
+    ids::{Generation, Incarnation, JobId, NodeId, Rank, Step},
+    v1,
+};
+
+use super::{Model, NodeDescription, Observation, State, Timestamp, Wire};
+
+/// The newest report of each node, and what is left of older ones.
+#[derive(Clone, Debug)]
+pub struct Observed {
+    /// Since when this coordinator listens: nobody is lost before one lease from then.
+    since: Timestamp,
+    contacts: BTreeMap<NodeId, Contact>,
+    progress: BTreeMap<JobId, JobProgress>,
+}
+
+/// One agent as last heard.
+#[derive(Clone, Debug)]
+pub(super) struct Contact {
+    /// When it last reported.
+    pub last_report: Timestamp,
+    /// True while its stream is open.
+    pub is_connected: bool,
+    /// Its last report, without telemetry.
+    pub report: v1::AgentReport,
+}
+
+#[derive(Clone, Debug)]
+struct JobProgress {
+    generation: Generation,
+    reached: Step,
+    newest: v1::Progress,
+}
+
+impl Observed {
+    pub(super) fn new(since: Timestamp) -> Self {
+        Self { since, contacts: BTreeMap::new(), progress: BTreeMap::new() }
+    }
+
+    pub(super) fn observe(&mut self, now: Timestamp, observation: Observation, state: &State) {
+        match observation {
+            Observation::Reported(report) => {
+                for rank in &report.ranks {
+                    self.note_progress(rank, state);
+                }
+                let node_id = NodeId::new(report.node_id.as_str());
+                let contact = Contact { last_report: now, is_connected: true, report: *report };
+                self.contacts.insert(node_id, contact);
+            }
+            Observation::Disconnected(node_id) => {
+                if let Some(contact) = self.contacts.get_mut(&node_id) {
+                    contact.is_connected = false;
+                }
+            }
+        }
+    }
+
+    pub(super) fn forget(&mut self, node_id: &NodeId) {
+        self.contacts.remove(node_id);
+    }
+
+    pub(super) fn contact(&self, node_id: &NodeId) -> Option<&Contact> {
+        self.contacts.get(node_id)
+    }
+
+    pub(super) fn contacts(&self) -> impl Iterator<Item = (&NodeId, &Contact)> {
+        self.contacts.iter()
+    }
+
+    /// How long the node has been silent.
+    pub(super) fn silence(&self, now: Timestamp, node_id: &NodeId) -> Duration {
+        now.since(self.contact(node_id).map_or(self.since, |contact| contact.last_report))
+    }
+
+    /// The newest that the ranks of a job said.
+    pub(super) fn progress(&self, job_id: &JobId) -> Option<&v1::Progress> {
+        self.progress.get(job_id).map(|progress| &progress.newest)
+    }
+
+    /// The last step that a generation is known to have taken.
+    pub(super) fn reached(&self, job_id: &JobId, generation: Generation) -> Step {
+        let progress = self.progress.get(job_id).filter(|progress| progress.generation == generation);
+        progress.map_or(Step(0), |progress| progress.reached)
+    }
+
+    /// Keeps rank 0's words, and the highest step of any rank, of the newest generation.
+    fn note_progress(&mut self, rank: &v1::ObservedRank, state: &State) {
+        let job_id = JobId::new(rank.job_id.as_str());
+        let generation = Generation(rank.generation);
+        let Some(said) = &rank.progress else { return };
+        if state.job(&job_id).is_none_or(|job| job.generation != generation) {
+            return;
+        }
+        let reached = self.reached(&job_id, generation).max(Step(said.step));
+        let older = self.progress.remove(&job_id);
+        let newest = match older {
+            Some(older) if rank.rank != 0 => older.newest,
+            _ => said.clone(),
+        };
+        self.progress.insert(job_id, JobProgress { generation, reached, newest });
+    }
+}
+
+impl Contact {
+    /// The life of the agent that reported.
+    pub fn incarnation(&self) -> Incarnation {
+        Incarnation::new(self.report.incarnation.as_str())
+    }
+
+    /// What it says of itself.
+    pub fn description(&self) -> NodeDescription {
+        NodeDescription {
+            incarnation: self.incarnation(),
+            name: self.report.node_name.clone(),
+            agent_version: self.report.agent_version.clone(),
+            data_address: self.report.data_address.clone(),
+            devices: self.report.devices.iter().cloned().map(Wire).collect(),
+        }
+    }
+
+    /// What it says of one rank.
+    pub fn rank(&self, job_id: &JobId, generation: Generation, rank: Rank) -> Option<&v1::ObservedRank> {
+        self.report.ranks.iter().find(|seen| {
+            seen.rank == rank.0 && seen.generation == generation.0 && seen.job_id == job_id.as_str()
+        })
+    }
+}
+
+impl Model {
+    /// True when a node still runs a rank that no generation expects there.
+    pub(super) fn has_stray_rank(&self, node_id: &NodeId) -> bool {
+        let Some(contact) = self.observed.contact(node_id) else { return false };
+        contact
+            .report
+            .ranks
+            .iter()
+            .filter(|rank| is_running(rank))
+            .any(|rank| !self.is_expected(contact, rank))
+    }
+
+    fn is_expected(&self, contact: &Contact, rank: &v1::ObservedRank) -> bool {
+        let live = self.state.job(&rank.job_id.as_str().into()).and_then(|job| job.live.as_ref());
+        let live = live.filter(|live| live.generation.0 == rank.generation);
+        let member = live.and_then(|live| live.members.get(rank.rank as usize));
+        member.is_some_and(|member| {
+            member.ended.is_none() && member.placement.incarnation == contact.incarnation()
+        })
+    }
+}
+
+fn is_running(rank: &v1::ObservedRank) -> bool {
+    use v1::RankState::{Meeting, Starting, Stopping, Training};
+    matches!(rank.state(), Starting | Meeting | Training | Stopping)
+}

@@ -1,0 +1,96 @@
+//! Jobs and nodes as users see them.
+
+use kindred_proto::v1;
+
+use super::{Job, JobState, LiveGeneration, Model, Node, Timestamp};
+
+impl Model {
+    /// A job as users see it.
+    pub fn job_view(&self, job: &Job) -> v1::Job {
+        v1::Job {
+            id: job.id.to_string(),
+            spec: Some(job.submission.spec.0.clone()),
+            state: v1::JobState::from(job.state).into(),
+            reason: job.reason.clone(),
+            failure: job.failure.as_ref().map(|failure| failure.0.clone()),
+            generation: job.generation.0,
+            progress: self.observed.progress(&job.id).cloned(),
+            create_time: Some(timestamp(job.created_at)),
+            start_time: job.started_at.map(timestamp),
+            end_time: job.ended_at.map(timestamp),
+            revision: job.revision,
+            newest_checkpoint: job.newest_checkpoint().cloned(),
+            result: job.result.as_ref().map(|result| result.0.clone()),
+            placements: job.live.as_ref().map(placements).unwrap_or_default(),
+            infrastructure_failures: job.spent.infrastructure,
+            last_fault: job.last_fault.as_ref().map(|fault| fault.0.clone()),
+        }
+    }
+
+    /// A node as users see it.
+    pub fn node_view(&self, now: Timestamp, node: &Node) -> v1::Node {
+        let description = &node.description;
+        let contact = self.observed.contact(&node.id);
+        let state = self.standing(now, &node.id);
+        v1::Node {
+            id: node.id.to_string(),
+            name: description.name.clone(),
+            state: state.into(),
+            reason: self.standing_reason(now, state, node),
+            devices: self.device_views(node),
+            agent_version: description.agent_version.clone(),
+            data_address: description.data_address.clone(),
+            last_report_time: contact.map(|contact| timestamp(contact.last_report)),
+        }
+    }
+
+    fn device_views(&self, node: &Node) -> Vec<v1::Device> {
+        let held = self.held_devices(&node.id);
+        let view = |device: &v1::Device| {
+            let holder = held.get(&device.index);
+            let job_id = holder.map(|(job_id, _)| job_id.to_string()).unwrap_or_default();
+            v1::Device { job_id, rank: holder.map(|(_, rank)| rank.0), ..device.clone() }
+        };
+        node.description.devices.iter().map(|device| view(device)).collect()
+    }
+
+    fn standing_reason(&self, now: Timestamp, state: v1::NodeState, node: &Node) -> String {
+        let silence = self.observed.silence(now, &node.id).as_secs();
+        match state {
+            v1::NodeState::Lost => format!("sent no report for {silence} s"),
+            v1::NodeState::Suspect => format!("has no stream, last heard {silence} s ago"),
+            v1::NodeState::Leaving => "its agent stops and takes no work".to_owned(),
+            _ => String::new(),
+        }
+    }
+}
+
+impl From<JobState> for v1::JobState {
+    fn from(state: JobState) -> Self {
+        match state {
+            JobState::Pending => Self::Pending,
+            JobState::Starting => Self::Starting,
+            JobState::Running => Self::Running,
+            JobState::Recovering => Self::Recovering,
+            JobState::Cancelling => Self::Cancelling,
+            JobState::Succeeded => Self::Succeeded,
+            JobState::Failed => Self::Failed,
+            JobState::Cancelled => Self::Cancelled,
+        }
+    }
+}
+
+fn placements(live: &LiveGeneration) -> Vec<v1::Placement> {
+    let view = |(rank, member): (kindred_proto::ids::Rank, &super::Member)| v1::Placement {
+        rank: rank.0,
+        node_id: member.placement.node_id.to_string(),
+        node_name: member.placement.node_name.clone(),
+        device_index: member.placement.device_index,
+    };
+    live.ranks().map(view).collect()
+}
+
+fn timestamp(at: Timestamp) -> prost_types::Timestamp {
+    let nanos = i32::try_from(at.0.rem_euclid(1000) * 1_000_000).expect("less than a second of nanoseconds");
+    prost_types::Timestamp { seconds: at.0.div_euclid(1000), nanos }
+}

@@ -1,0 +1,93 @@
+//! Reading metric points.
+
+use kindred_proto::{ids::JobId, v1};
+use sqlx::{QueryBuilder, Sqlite};
+
+use super::{Error, Telemetry, from_sql, to_sql};
+
+/// Which points to read.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct MetricQuery {
+    /// Only these series; empty for all.
+    pub series: Vec<String>,
+    /// Only steps after this one.
+    pub after_step: Option<u64>,
+    /// Go on after this point.
+    pub after: Option<MetricCursor>,
+    /// At most so many points.
+    pub limit: usize,
+}
+
+/// A place in the order of points.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MetricCursor {
+    /// The series of the point before.
+    pub series: String,
+    /// The step of the point before.
+    pub step: u64,
+}
+
+/// Points by series, then step; where two generations took the same step, the newer one's.
+#[derive(Clone, Debug, PartialEq)]
+pub struct MetricPage {
+    /// The points.
+    pub points: Vec<v1::MetricPoint>,
+    /// Where the next page goes on; none on the last one.
+    pub next: Option<MetricCursor>,
+}
+
+type Row = (String, i64, i64, Option<f64>, i64);
+
+impl Telemetry {
+    /// Reads one page of a job's points.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub async fn points(&self, job_id: &JobId, query: &MetricQuery) -> Result<MetricPage, Error> {
+        let mut statement = statement(job_id, query);
+        let rows: Result<Vec<Row>, _> = statement.build_query_as().fetch_all(&self.readers).await;
+        let mut points: Vec<_> = rows.map_err(|source| self.error(source))?.into_iter().map(point).collect();
+        let has_more = points.len() > query.limit;
+        points.truncate(query.limit);
+        let last = points.last().filter(|_| has_more);
+        let next = last.map(|point| MetricCursor { series: point.series.clone(), step: point.step });
+        Ok(MetricPage { points, next })
+    }
+}
+
+/// One point more than asked for says whether there is another page. SQLite promises that the columns beside
+/// `max(generation)` come from the row that holds the maximum.
+fn statement(job_id: &JobId, query: &MetricQuery) -> QueryBuilder<Sqlite> {
+    let mut statement = QueryBuilder::new(
+        "SELECT series, step, max(generation), value, time_unix_ms FROM points WHERE job_id = ",
+    );
+    statement.push_bind(job_id.to_string());
+    if let Some(step) = query.after_step {
+        statement.push(" AND step > ").push_bind(to_sql(step));
+    }
+    if let Some(cursor) = &query.after {
+        statement.push(" AND (series, step) > (").push_bind(cursor.series.clone());
+        statement.push(", ").push_bind(to_sql(cursor.step)).push(")");
+    }
+    if !query.series.is_empty() {
+        statement.push(" AND series IN (");
+        let mut names = statement.separated(", ");
+        for series in &query.series {
+            names.push_bind(series.clone());
+        }
+        statement.push(")");
+    }
+    let limit = query.limit.saturating_add(1) as u64;
+    statement.push(" GROUP BY series, step ORDER BY series, step LIMIT ").push_bind(to_sql(limit));
+    statement
+}
+
+fn point((series, step, generation, value, time_unix_ms): Row) -> v1::MetricPoint {
+    v1::MetricPoint {
+        series,
+        step: from_sql(step),
+        generation: from_sql(generation),
+        value: value.unwrap_or(f64::NAN),
+        time_unix_ms,
+    }
+}
