@@ -91,3 +91,62 @@ pub fn raw_pixels(dataset: &Dataset, ids: &[u64]) -> Result<Vec<f32>, Error> {
     }
     Ok(pixels)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{folder, idx_set, open_folder, write_png};
+
+    #[test]
+    fn a_plain_batch_of_the_right_size_is_only_normalised() {
+        let dataset = idx_set(5, (4, 4));
+        let ids = [3, 0, 3];
+        let expected: Vec<f32> =
+            raw_pixels(&dataset, &ids).expect("decodes").iter().map(|x| (x - 0.5) / 0.25).collect();
+        let found = plain_batch(&dataset, &ids, 4, &[0.5], &[0.25], 1).expect("decodes");
+        assert!(found.iter().zip(&expected).all(|(found, expected)| (found - expected).abs() < 1e-6));
+        assert_eq!(found.len(), 3 * 16);
+    }
+
+    #[test]
+    fn a_plain_batch_is_the_central_square_scaled() {
+        let root = folder(1, (8, 4));
+        let dataset = open_folder(root.path());
+        let image = dataset.image(0).expect("decodes");
+        let found = plain_batch(&dataset, &[0], 2, &[0.0], &[1.0], 1).expect("decodes");
+        // Halving 4 x 4 pixels: a triangle over columns -1 to 2 of each half, of which the border's half is cut.
+        let weights =
+            [[3.0, 3.0, 1.0, 0.0], [0.0, 1.0, 3.0, 3.0]].map(|row: [f64; 4]| row.map(|weight| weight / 7.0));
+        for (at, value) in found.iter().enumerate() {
+            let (y, x, channel) = (at / 6, at / 3 % 2, at % 3);
+            let mut expected = 0.0;
+            for (dy, row) in weights[y].iter().enumerate() {
+                for (dx, column) in weights[x].iter().enumerate() {
+                    expected +=
+                        row * column * f64::from(image.pixels[(dy * 8 + dx + 2) * 3 + channel]) / 255.0;
+                }
+            }
+            assert!((f64::from(*value) - expected).abs() < 1.5 / 255.0, "value {at}: {value} for {expected}");
+        }
+    }
+
+    #[test]
+    fn threads_change_nothing() {
+        let dataset = idx_set(7, (6, 5));
+        let ids: Vec<u64> = (0..7).collect();
+        let plain = |n_threads| plain_batch(&dataset, &ids, 3, &[0.4], &[0.3], n_threads).expect("decodes");
+        assert_eq!(plain(1), plain(3));
+        assert_eq!(plain(1), plain(20));
+        assert!(plain_batch(&dataset, &[], 3, &[0.4], &[0.3], 2).expect("nothing to decode").is_empty());
+    }
+
+    #[test]
+    fn raw_pixels_need_one_size() {
+        let root = folder(2, (3, 3));
+        write_png(&root.path().join("001.png"), (3, 2), 0);
+        let dataset = open_folder(root.path());
+        assert_eq!(raw_pixels(&dataset, &[0]).expect("decodes").len(), 27);
+        let error = raw_pixels(&dataset, &[0, 1]).expect_err("two sizes").to_string();
+        assert_eq!(error, "001.png is 3x2, others 3x3");
+    }
+}

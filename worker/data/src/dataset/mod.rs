@@ -14,6 +14,9 @@ mod jpeg;
 mod section;
 mod walk;
 
+#[cfg(test)]
+mod tests;
+
 use folder::Folder;
 use idx::IdxSet;
 pub use section::{SECTION_LEN, first_difference};
