@@ -1,9 +1,11 @@
 //! The coordinator: it decides which node runs which rank of which job, and never links libtorch.
 
+pub mod api;
 pub mod config;
 pub mod engine;
 pub mod journal;
 pub mod model;
 pub mod rendezvous;
+pub mod server;
 pub mod state_dir;
 pub mod telemetry;

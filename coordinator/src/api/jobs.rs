@@ -1,0 +1,187 @@
+//! `JobService`: what users call.
+
+use kindred_proto::{
+    failure::{Failure, Reason},
+    ids::{CheckpointId, JobId},
+    job_spec::JobSpec,
+    v1::{self, job_service_server::JobService},
+};
+use tokio_stream::StreamExt;
+use tokio_util::sync::CancellationToken;
+use tonic::{Request, Response, Status, async_trait, codegen::BoxStream};
+use uuid::Uuid;
+
+use super::{
+    answer,
+    page::{self, Bounds, Pages},
+    refuse, streams,
+};
+use crate::engine::{Handle, JobQuery, LogQuery, MetricCursor, MetricQuery};
+
+const JOBS: Bounds = Bounds { default: 50, most: 1000 };
+const CHECKPOINTS: Bounds = Bounds { default: 50, most: 1000 };
+const POINTS: Bounds = Bounds { default: 1000, most: 10_000 };
+
+/// The service, over the engine's handle.
+pub struct Jobs {
+    /// The engine.
+    pub handle: Handle,
+    /// Ends the streams.
+    pub shutdown: CancellationToken,
+}
+
+#[async_trait]
+impl JobService for Jobs {
+    async fn create_job(
+        &self,
+        request: Request<v1::CreateJobRequest>,
+    ) -> Result<Response<v1::CreateJobResponse>, Status> {
+        answer(self.create(request.into_inner())).await
+    }
+
+    async fn get_job(
+        &self,
+        request: Request<v1::GetJobRequest>,
+    ) -> Result<Response<v1::GetJobResponse>, Status> {
+        let job_id = JobId::new(request.into_inner().job_id);
+        answer(async { Ok(v1::GetJobResponse { job: Some(self.handle.get_job(&job_id).await?) }) }).await
+    }
+
+    async fn list_jobs(
+        &self,
+        request: Request<v1::ListJobsRequest>,
+    ) -> Result<Response<v1::ListJobsResponse>, Status> {
+        answer(self.list(request.into_inner())).await
+    }
+
+    async fn cancel_job(
+        &self,
+        request: Request<v1::CancelJobRequest>,
+    ) -> Result<Response<v1::CancelJobResponse>, Status> {
+        let request = request.into_inner();
+        answer(async {
+            check_request_id(&request.request_id)?;
+            let job = self.handle.cancel_job(&JobId::new(request.job_id), &request.reason).await?;
+            Ok(v1::CancelJobResponse { job: Some(job) })
+        })
+        .await
+    }
+
+    type WatchJobStream = BoxStream<v1::WatchJobResponse>;
+
+    async fn watch_job(
+        &self,
+        request: Request<v1::WatchJobRequest>,
+    ) -> Result<Response<Self::WatchJobStream>, Status> {
+        let job_id = JobId::new(request.into_inner().job_id);
+        let jobs = self.handle.watch_job(&job_id).await.map_err(refuse)?;
+        let answers = jobs.map(|job| v1::WatchJobResponse { job: Some(job) });
+        Ok(Response::new(streams::newest_until(self.shutdown.clone(), answers)))
+    }
+
+    type ReadLogsStream = BoxStream<v1::ReadLogsResponse>;
+
+    async fn read_logs(
+        &self,
+        request: Request<v1::ReadLogsRequest>,
+    ) -> Result<Response<Self::ReadLogsStream>, Status> {
+        let request = request.into_inner();
+        let query = LogQuery {
+            tail: (request.tail > 0).then(|| request.tail.into()),
+            min_level: request.min_level(),
+            follow: request.follow,
+        };
+        let batches = self.handle.read_logs(&JobId::new(request.job_id), query).await.map_err(refuse)?;
+        let answers = batches.map(|lines| Ok(v1::ReadLogsResponse { lines: lines? }));
+        Ok(Response::new(streams::until(self.shutdown.clone(), answers)))
+    }
+
+    async fn list_metrics(
+        &self,
+        request: Request<v1::ListMetricsRequest>,
+    ) -> Result<Response<v1::ListMetricsResponse>, Status> {
+        answer(self.metrics(request.into_inner())).await
+    }
+
+    async fn list_checkpoints(
+        &self,
+        request: Request<v1::ListCheckpointsRequest>,
+    ) -> Result<Response<v1::ListCheckpointsResponse>, Status> {
+        let request = request.into_inner();
+        answer(async {
+            let pages = Pages::new("checkpoints", &request.job_id, request.page_size, CHECKPOINTS);
+            let all = self.handle.list_checkpoints(&JobId::new(&request.job_id)).await?;
+            let (checkpoints, next_page_token) =
+                pages.cut(all, &request.page_token, |checkpoint| &checkpoint.id)?;
+            Ok(v1::ListCheckpointsResponse { checkpoints, next_page_token })
+        })
+        .await
+    }
+
+    async fn get_checkpoint(
+        &self,
+        request: Request<v1::GetCheckpointRequest>,
+    ) -> Result<Response<v1::GetCheckpointResponse>, Status> {
+        let v1::GetCheckpointRequest { job_id, checkpoint_id } = request.into_inner();
+        answer(async {
+            let id = CheckpointId::new(checkpoint_id);
+            let checkpoint = self.handle.get_checkpoint(&JobId::new(job_id), &id).await?;
+            Ok(v1::GetCheckpointResponse { checkpoint: Some(checkpoint) })
+        })
+        .await
+    }
+}
+
+impl Jobs {
+    async fn create(&self, request: v1::CreateJobRequest) -> Result<v1::CreateJobResponse, Failure> {
+        check_request_id(&request.request_id)?;
+        let wire = request.spec.ok_or_else(|| invalid("spec", "is required"))?;
+        let spec = JobSpec::check(&wire)?;
+        let job = match request.validate_only {
+            true => v1::Job { spec: Some(spec.to_wire()), ..Default::default() },
+            false => self.handle.create_job(&spec, &request.request_id).await?,
+        };
+        Ok(v1::CreateJobResponse { job: Some(job) })
+    }
+
+    async fn list(&self, request: v1::ListJobsRequest) -> Result<v1::ListJobsResponse, Failure> {
+        let pages = Pages::new("jobs", &request.states, request.page_size, JOBS);
+        let after = pages.cursor(&request.page_token)?.map(JobId::new);
+        let query = JobQuery { states: request.states().collect(), after, limit: pages.limit };
+        let page = self.handle.list_jobs(query).await?;
+        let next_page_token = pages.token(page.next.as_ref().map(JobId::as_str));
+        Ok(v1::ListJobsResponse { jobs: page.jobs, next_page_token })
+    }
+
+    async fn metrics(&self, request: v1::ListMetricsRequest) -> Result<v1::ListMetricsResponse, Failure> {
+        let filter = (&request.job_id, &request.series, request.after_step);
+        let pages = Pages::new("metrics", filter, request.page_size, POINTS);
+        let after = pages.cursor(&request.page_token)?.map(metric_cursor).transpose()?;
+        let query = MetricQuery {
+            series: request.series,
+            after_step: (request.after_step > 0).then_some(request.after_step),
+            after,
+            limit: pages.limit,
+        };
+        let page = self.handle.list_metrics(&JobId::new(request.job_id), query).await?;
+        let next = page.next.map(|next| format!("{}:{}", next.step, next.series));
+        Ok(v1::ListMetricsResponse { points: page.points, next_page_token: pages.token(next.as_deref()) })
+    }
+}
+
+fn metric_cursor(text: &str) -> Result<MetricCursor, Failure> {
+    let (step, series) = text.split_once(':').ok_or_else(page::invalid)?;
+    let step = step.parse().map_err(|_| page::invalid())?;
+    Ok(MetricCursor { series: series.to_owned(), step })
+}
+
+fn check_request_id(request_id: &str) -> Result<(), Failure> {
+    if request_id.is_empty() || Uuid::try_parse(request_id).is_ok() {
+        return Ok(());
+    }
+    Err(invalid("request_id", "must be a UUID, such as 7d444840-9dc0-11d1-b245-5ffdce74fad2"))
+}
+
+fn invalid(field: &str, why: &str) -> Failure {
+    Failure::new(Reason::SpecInvalid, format!("{field}: {why}")).about(field)
+}

@@ -1,0 +1,109 @@
+//! The services over gRPC: requests in, events out, answers back. No decisions.
+//!
+//! Jobs and nodes are for users, [`agents`] for workers; health and reflection stand beside them on the same port.
+
+use std::{future::Future, time::Duration};
+
+use kindred_proto::{
+    failure::{Failure, Kind, Reason},
+    v1::{
+        agent_service_server::AgentServiceServer, job_service_server::JobServiceServer,
+        node_service_server::NodeServiceServer,
+    },
+};
+use tokio::{net::TcpListener, time};
+use tokio_util::sync::CancellationToken;
+use tonic::{
+    Response, Status,
+    transport::{Server, server::TcpIncoming},
+};
+
+use crate::{engine::Handle, rendezvous::Rendezvous};
+
+mod agents;
+mod jobs;
+mod nodes;
+mod page;
+mod probes;
+mod streams;
+
+/// How long open calls may take after the reason to stop has come.
+pub const GRACE: Duration = Duration::from_secs(5);
+/// How long one call may take that does not wait on purpose.
+const CALL_DEADLINE: Duration = Duration::from_secs(30);
+/// Requests of users: a spec is a few kilobytes.
+const MAX_REQUEST_BYTES: usize = 1 << 20;
+/// Reports of agents carry telemetry that was kept while the coordinator was away.
+const MAX_REPORT_BYTES: usize = 16 << 20;
+/// Pings on quiet connections, so that a vanished peer is noticed and proxies keep the link.
+const PING_EVERY: Duration = Duration::from_secs(30);
+const PING_TIMEOUT: Duration = Duration::from_secs(10);
+const MAX_STREAMS_PER_CONNECTION: u32 = 1024;
+
+/// Why the services could not be served.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The listener broke.
+    #[error("serve gRPC: {0}")]
+    Transport(#[from] tonic::transport::Error),
+    /// The built-in descriptors cannot be read.
+    #[error("describe the services: {0}")]
+    Descriptors(String),
+}
+
+/// Serves until `shutdown`: then every stream is ended, calls are drained, and after [`GRACE`] the rest is cut.
+pub async fn serve(handle: Handle, listener: TcpListener, shutdown: CancellationToken) -> Result<(), Error> {
+    let jobs = jobs::Jobs { handle: handle.clone(), shutdown: shutdown.clone() };
+    let nodes = nodes::Nodes { handle: handle.clone() };
+    let agents = agents::Agents { handle, rendezvous: Rendezvous::default(), shutdown: shutdown.clone() };
+    let (health, health_service) = probes::health().await;
+    let server = Server::builder()
+        .http2_keepalive_interval(Some(PING_EVERY))
+        .http2_keepalive_timeout(Some(PING_TIMEOUT))
+        .max_concurrent_streams(MAX_STREAMS_PER_CONNECTION)
+        .add_service(JobServiceServer::new(jobs).max_decoding_message_size(MAX_REQUEST_BYTES))
+        .add_service(NodeServiceServer::new(nodes).max_decoding_message_size(MAX_REQUEST_BYTES))
+        .add_service(AgentServiceServer::new(agents).max_decoding_message_size(MAX_REPORT_BYTES))
+        .add_service(health_service)
+        .add_service(probes::reflection_v1()?)
+        .add_service(probes::reflection_v1alpha()?)
+        .serve_with_incoming_shutdown(
+            TcpIncoming::from(listener).with_nodelay(Some(true)),
+            shutdown.clone().cancelled_owned(),
+        );
+    let grace_over = async {
+        shutdown.cancelled().await;
+        probes::stop(health).await;
+        time::sleep(GRACE).await;
+    };
+    tokio::select! {
+        outcome = server => outcome?,
+        () = grace_over => tracing::warn!(grace_ms = GRACE.as_millis(), "calls still open at shutdown were cut"),
+    }
+    Ok(())
+}
+
+/// Answers one call: with its deadline, and with the log line that a fault of our own deserves.
+async fn answer<T>(work: impl Future<Output = Result<T, Failure>>) -> Result<Response<T>, Status> {
+    let outcome = time::timeout(CALL_DEADLINE, work).await.unwrap_or_else(|_| Err(too_slow()));
+    outcome.map(Response::new).map_err(refuse)
+}
+
+/// A failure as the status that carries it.
+fn refuse(failure: Failure) -> Status {
+    if failure.kind() == Kind::Bug {
+        tracing::error!(error = %failure, "a call failed by a fault of the coordinator");
+    }
+    failure.into()
+}
+
+fn too_slow() -> Failure {
+    Failure::new(
+        Reason::JournalUnavailable,
+        format!("the coordinator did not answer within {CALL_DEADLINE:?}"),
+    )
+}
+
+fn going_down() -> Failure {
+    Failure::new(Reason::ShuttingDown, "the coordinator stops; call again once it is back")
+}

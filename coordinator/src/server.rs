@@ -1,0 +1,43 @@
+//! A whole coordinator: journal, telemetry, engine and API over one listener.
+
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+use crate::{api, config::Config, engine, journal, telemetry};
+
+/// Why a coordinator cannot run.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The journal cannot be opened or replayed.
+    #[error(transparent)]
+    Journal(#[from] journal::Error),
+    /// Metrics and logs cannot be opened.
+    #[error(transparent)]
+    Telemetry(#[from] telemetry::Error),
+    /// The services cannot be served.
+    #[error(transparent)]
+    Api(#[from] api::Error),
+}
+
+/// Runs until `shutdown`: first the API is drained, then the engine ends, so that the last answers are true.
+pub async fn run(config: &Config, listener: TcpListener, shutdown: CancellationToken) -> Result<(), Error> {
+    let journal = journal::Sqlite::open(config.journal_file()).await?;
+    let telemetry = telemetry::Telemetry::open(config.telemetry_file(), config.log_lines_per_job).await?;
+    let (handle, engine) = engine::start(config, journal, telemetry).await?;
+    let stop_engine = CancellationToken::new();
+    // An engine that ends by itself takes the API with it: nothing can be answered without it.
+    let end_all = shutdown.clone().drop_guard();
+    let engine = tokio::spawn({
+        let stop_engine = stop_engine.clone();
+        async move {
+            engine.run(stop_engine).await;
+            drop(end_all);
+        }
+    });
+    let served = api::serve(handle, listener, shutdown).await;
+    stop_engine.cancel();
+    if let Err(error) = engine.await {
+        tracing::error!(%error, "the engine failed");
+    }
+    Ok(served?)
+}
