@@ -1,0 +1,117 @@
+//! Which folders below `checkpoints/` are checkpoints, which of them stay, and what dead processes left.
+
+use std::{cmp::Reverse, path::Path};
+
+use kindred_proto::ids::{CheckpointId, Generation, Step};
+use rustix::process::{Pid, getpid, test_kill_process};
+
+use super::{
+    Error,
+    files::{folders_in, remove_folder},
+};
+
+const STAGING_PREFIX: &str = ".partial-";
+
+/// Removes all checkpoints but the `keep_last` newest. Newest is what the newest generation wrote last: after a
+/// checkpoint was passed over as unreadable, one of a later generation may hold fewer steps.
+///
+/// # Errors
+/// When a folder cannot be listed or removed.
+pub fn keep_newest(checkpoints: &Path, keep_last: usize) -> Result<(), Error> {
+    let mut names = parsed(folders_in(checkpoints)?);
+    names.sort_by_key(|(step, generation, _)| Reverse((*generation, *step)));
+    for (_, _, name) in names.iter().skip(keep_last) {
+        remove_folder(&checkpoints.join(name))?;
+    }
+    Ok(())
+}
+
+/// Removes what processes that are gone began to write.
+///
+/// # Errors
+/// When a folder cannot be listed or removed.
+pub fn remove_leftovers(checkpoints: &Path) -> Result<(), Error> {
+    for name in folders_in(checkpoints)? {
+        if let Some(pid) = staging_pid(&name)
+            && (pid == getpid() || test_kill_process(pid).is_err())
+        {
+            remove_folder(&checkpoints.join(name))?;
+        }
+    }
+    Ok(())
+}
+
+/// Names of checkpoints, the most advanced first; other names are left out.
+pub(super) fn order_by_step(names: Vec<String>) -> Vec<String> {
+    let mut names = parsed(names);
+    names.sort_by_key(|(step, generation, _)| Reverse((*step, *generation)));
+    names.into_iter().map(|(_, _, name)| name).collect()
+}
+
+/// The folder in which this process writes a checkpoint.
+pub(super) fn staging_name(id: &CheckpointId) -> String {
+    format!("{STAGING_PREFIX}{}-{id}", getpid().as_raw_nonzero())
+}
+
+fn staging_pid(name: &str) -> Option<Pid> {
+    let (pid, _) = name.strip_prefix(STAGING_PREFIX)?.split_once('-')?;
+    Pid::from_raw(pid.parse().ok()?)
+}
+
+fn parsed(names: Vec<String>) -> Vec<(Step, Generation, String)> {
+    let mut parsed = Vec::new();
+    for name in names {
+        if let Some((step, generation)) = parse(&name) {
+            parsed.push((step, generation, name));
+        }
+    }
+    parsed
+}
+
+fn parse(name: &str) -> Option<(Step, Generation)> {
+    let (step, generation) = name.strip_prefix("step-")?.split_once("-g")?;
+    Some((Step(step.parse().ok()?), Generation(generation.parse().ok()?)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn folders(names: &[&str]) -> tempfile::TempDir {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        for name in names {
+            std::fs::create_dir(folder.path().join(name)).expect("a new folder");
+        }
+        folder
+    }
+
+    fn left(folder: &tempfile::TempDir) -> Vec<String> {
+        let mut names = folders_in(folder.path()).expect("a folder that exists");
+        names.sort();
+        names
+    }
+
+    #[test]
+    fn the_newest_checkpoints_of_the_newest_generation_stay() {
+        let folder =
+            folders(&["step-000000000020-g1", "step-000000000015-g2", "step-000000000010-g1", "other"]);
+        keep_newest(folder.path(), 2).expect("removes");
+        assert_eq!(left(&folder), ["other", "step-000000000015-g2", "step-000000000020-g1"]);
+    }
+
+    #[test]
+    fn the_most_advanced_checkpoint_is_tried_first() {
+        let names = ["step-000000000015-g2", "step-000000000020-g1", ".partial-1-x", "step-000000000015-g3"];
+        let ordered = order_by_step(names.map(String::from).to_vec());
+        assert_eq!(ordered, ["step-000000000020-g1", "step-000000000015-g3", "step-000000000015-g2"]);
+    }
+
+    #[test]
+    fn leftovers_of_dead_processes_are_removed_and_those_of_live_ones_stay() {
+        let parent = rustix::process::getppid().expect("a test has a parent").as_raw_nonzero();
+        let live = format!(".partial-{parent}-step-000000000001-g1");
+        let folder = folders(&[".partial-2147483646-step-000000000001-g1", &live]);
+        remove_leftovers(folder.path()).expect("removes");
+        assert_eq!(left(&folder), [live]);
+    }
+}

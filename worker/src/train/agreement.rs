@@ -1,0 +1,55 @@
+//! What ranks must agree on, and what is said when they do not.
+
+use kindred_data::{Dataset, SECTION_LEN, first_difference};
+use kindred_proto::ids::{NodeId, Step};
+use tch::Tensor;
+
+use super::Error;
+use crate::collective::{Collective, digest};
+
+/// Bytes of a tensor's digest that are compared.
+const SHORT_DIGEST: usize = 8;
+
+/// Compares the state of all ranks, tensor by tensor (invariant Q1). All ranks call this after the same step.
+///
+/// # Errors
+/// When a rank differs from rank 0: all ranks name the first such tensor.
+pub fn check_state(state: &[(String, Tensor)], taken: Step, collective: &Collective) -> Result<(), Error> {
+    if collective.world_size() == 1 {
+        return Ok(());
+    }
+    let mut own = Vec::with_capacity(state.len() * SHORT_DIGEST);
+    for (_, tensor) in state {
+        own.extend_from_slice(&digest(&[tensor])[..SHORT_DIGEST]);
+    }
+    let all = collective.gather_bytes(&own)?;
+    let Some(rank) = all.iter().position(|digests| *digests != all[0]) else { return Ok(()) };
+    let pairs = all[0].chunks(SHORT_DIGEST).zip(all[rank].chunks(SHORT_DIGEST));
+    let what = pairs.zip(state).find(|((first, other), _)| first != other);
+    let what = what.map_or_else(|| "the number of tensors".into(), |(_, (name, _))| format!("tensor {name}"));
+    Err(Error::StateDiffers { rank: rank as u32, what, step: taken.0 })
+}
+
+/// Compares the index of the data set on all ranks. `nodes` are the ranks' nodes, in rank order.
+///
+/// # Errors
+/// When a rank differs from rank 0: all ranks name both nodes and the first image in which they differ.
+pub fn check_data(dataset: &Dataset, nodes: &[NodeId], collective: &Collective) -> Result<(), Error> {
+    let digests = collective.gather_bytes(dataset.digest().as_bytes())?;
+    let Some(rank) = digests.iter().position(|digest| *digest != digests[0]) else { return Ok(()) };
+    let sections = gather_lines(dataset.section_digests(), collective)?;
+    let section = first_difference(&sections[0], &sections[rank]).unwrap_or(0);
+    let entries = gather_lines(&dataset.section_entries(section), collective)?;
+    let line = first_difference(&entries[0], &entries[rank]).unwrap_or(0);
+    let said = |rank: usize| entries[rank].get(line).map_or("no image", String::as_str);
+    let position = section as u64 * SECTION_LEN + line as u64;
+    let file = if position < dataset.len() { dataset.name(position) } else { format!("image {position}") };
+    let difference = format!("image {position} is {} on the first and {} on the second", said(0), said(rank));
+    Err(Error::DataDiffers { first: nodes[0].clone(), second: nodes[rank].clone(), difference, file })
+}
+
+fn gather_lines(own: &[String], collective: &Collective) -> Result<Vec<Vec<String>>, Error> {
+    let all = collective.gather_bytes(own.join("\n").as_bytes())?;
+    let split = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).lines().map(str::to_owned).collect();
+    Ok(all.into_iter().map(split).collect())
+}

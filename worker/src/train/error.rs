@@ -1,0 +1,202 @@
+//! What can end a rank's work, and the failure that each of them is to the job.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use kindred_bridge::ErrorKind;
+use kindred_proto::{
+    failure::{Failure, Reason},
+    ids::{CheckpointId, NodeId},
+};
+
+use crate::{checkpoint, eval, export, methods};
+
+/// Why a rank cannot go on.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The spec that came with the order.
+    #[error(transparent)]
+    Spec(#[from] kindred_proto::job_spec::SpecError),
+    /// Agent and rank were not built together.
+    #[error("the agent is version {agent}, this rank is {rank}")]
+    Version {
+        /// The agent's.
+        agent: String,
+        /// This program's.
+        rank: &'static str,
+    },
+    /// The device.
+    #[error("{0}")]
+    Device(String),
+    /// The images.
+    #[error(transparent)]
+    Data(#[from] kindred_data::Error),
+    /// The networks.
+    #[error(transparent)]
+    Method(#[from] methods::Error),
+    /// The ranks did not come together.
+    #[error("ranks did not meet: {0}")]
+    Meeting(kindred_bridge::Error),
+    /// The other ranks, while training.
+    #[error(transparent)]
+    Peers(#[from] kindred_bridge::Error),
+    /// Two nodes hold different data under the same path.
+    #[error("data differ between nodes {first} and {second}: {difference}")]
+    DataDiffers {
+        /// A node.
+        first: NodeId,
+        /// The other one.
+        second: NodeId,
+        /// What it is, with the name of the first such file.
+        difference: String,
+        /// That file.
+        file: String,
+    },
+    /// Ranks that must agree do not.
+    #[error("ranks 0 and {rank} differ in {what} after step {step}")]
+    StateDiffers {
+        /// The first rank that differs from rank 0.
+        rank: u32,
+        /// The first tensor that differs, or `recipe`.
+        what: String,
+        /// Steps taken.
+        step: u64,
+    },
+    /// The job was here before, and nothing of it is left.
+    #[error(
+        "checkpoint {id} of the job cannot be read on any of its nodes; it was written to {path} on node {node_id}"
+    )]
+    NothingToResume {
+        /// The newest checkpoint that was recorded.
+        id: CheckpointId,
+        /// Its folder.
+        path: String,
+        /// The node that wrote it.
+        node_id: String,
+    },
+    /// The loss is no number any more.
+    #[error("loss is {loss} at step {step} with learning rate {lr}")]
+    NotFinite {
+        /// The first such step.
+        step: u64,
+        /// The learning rate of that step.
+        lr: f64,
+        /// The loss.
+        loss: f64,
+    },
+    /// A checkpoint.
+    #[error(transparent)]
+    Checkpoint(#[from] checkpoint::Error),
+    /// A measurement.
+    #[error(transparent)]
+    Eval(#[from] eval::Error),
+    /// The encoder's files.
+    #[error(transparent)]
+    Export(#[from] export::Error),
+    /// A tensor operation.
+    #[error(transparent)]
+    Tensor(#[from] tch::TchError),
+    /// A panic: libtorch's words when it came out of tensor algebra, a fault of Kindred otherwise.
+    #[error("{0}")]
+    Panicked(String),
+}
+
+/// Runs a rank's work; a panic in it is an error like the others.
+///
+/// # Errors
+/// What `work` gives.
+pub fn catch<T>(work: impl FnOnce() -> Result<T, Error>) -> Result<T, Error> {
+    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| {
+        let text = panic.downcast_ref::<String>().cloned();
+        let text = text.or_else(|| panic.downcast_ref::<&str>().map(ToString::to_string));
+        Err(Error::Panicked(text.unwrap_or_else(|| "a panic without words".into())))
+    })
+}
+
+impl From<&Error> for Failure {
+    fn from(error: &Error) -> Self {
+        let failure = Self::new(reason(error), error.to_string());
+        match subject(error) {
+            Some(subject) => failure.about(subject),
+            None => failure,
+        }
+    }
+}
+
+fn reason(error: &Error) -> Reason {
+    match error {
+        Error::Spec(_) => Reason::SpecInvalid,
+        Error::Version { .. } => Reason::ProtocolVersionUnsupported,
+        Error::Device(_) | Error::Method(_) => Reason::DeviceUnavailable,
+        Error::Data(error) | Error::Eval(eval::Error::Data(error)) => data_reason(error),
+        Error::Meeting(error) => meeting_reason(error.kind),
+        Error::Peers(error) | Error::Eval(eval::Error::Collective(error)) => peers_reason(error.kind),
+        Error::DataDiffers { .. } => Reason::DataDiffers,
+        Error::StateDiffers { .. } => Reason::StateDiffers,
+        Error::NothingToResume { .. } => Reason::CheckpointUnreadable,
+        Error::NotFinite { .. } => Reason::NotFinite,
+        Error::Checkpoint(error) | Error::Export(export::Error(error)) => checkpoint_reason(error),
+        Error::Tensor(error) => text_reason(&error.to_string()),
+        Error::Panicked(text) => text_reason(text),
+        Error::Eval(eval::Error::Solver(_)) => Reason::Internal,
+    }
+}
+
+fn data_reason(error: &kindred_data::Error) -> Reason {
+    match error {
+        kindred_data::Error::NotFound { .. } => Reason::DataNotFound,
+        kindred_data::Error::Invalid { .. } | kindred_data::Error::Io { .. } => Reason::DataInvalid,
+        kindred_data::Error::Config(_) => Reason::SpecInvalid,
+        kindred_data::Error::Panicked { .. } | kindred_data::Error::Closed => Reason::Internal,
+    }
+}
+
+fn meeting_reason(kind: ErrorKind) -> Reason {
+    match kind {
+        ErrorKind::Timeout => Reason::MeetingTimeout,
+        ErrorKind::Other => Reason::Unreachable,
+        kind => peers_reason(kind),
+    }
+}
+
+fn peers_reason(kind: ErrorKind) -> Reason {
+    match kind {
+        ErrorKind::Timeout | ErrorKind::PeerLost => Reason::PeerLost,
+        ErrorKind::OutOfMemory => Reason::OutOfMemory,
+        ErrorKind::Unavailable => Reason::DeviceUnavailable,
+        ErrorKind::Other => Reason::Internal,
+    }
+}
+
+fn checkpoint_reason(error: &checkpoint::Error) -> Reason {
+    match error {
+        checkpoint::Error::DiskFull { .. } => Reason::DiskFull,
+        checkpoint::Error::Foreign { .. } | checkpoint::Error::Unreadable { .. } => {
+            Reason::CheckpointUnreadable
+        }
+        checkpoint::Error::Io { .. } | checkpoint::Error::Tensor { .. } => Reason::Internal,
+    }
+}
+
+/// libtorch has one error for everything, so its words decide.
+fn text_reason(text: &str) -> Reason {
+    let text = text.to_lowercase();
+    if text.contains("out of memory") || text.contains("can't allocate memory") {
+        Reason::OutOfMemory
+    } else {
+        Reason::Internal
+    }
+}
+
+/// The field or the file that must change.
+fn subject(error: &Error) -> Option<String> {
+    let path = match error {
+        Error::Spec(error) => return error.violations.first().map(|violation| violation.field.clone()),
+        Error::NotFinite { .. } => return Some("recipe.optimizer.sgd.lr".into()),
+        Error::DataDiffers { file, .. } => return Some(file.clone()),
+        Error::NothingToResume { path, .. } => return Some(path.clone()),
+        Error::Data(error) | Error::Eval(eval::Error::Data(error)) => error.path(),
+        Error::Checkpoint(error) | Error::Export(export::Error(error)) => error.path(),
+        _ => None,
+    };
+    path.map(|path| path.display().to_string())
+}

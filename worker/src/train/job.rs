@@ -1,0 +1,86 @@
+//! What this rank was told to do, checked, with its data open.
+
+use std::path::PathBuf;
+
+use kindred_data::{Dataset, Split};
+use kindred_ipc::Start;
+use kindred_proto::{
+    ids::Step,
+    job_spec::{DeviceKind, JobSpec, Steps},
+};
+use prost::Message;
+use tch::Device;
+
+use super::Error;
+use crate::methods::At;
+
+/// What this rank was told to do, checked, with its data open.
+pub struct Job {
+    /// The agent's order.
+    pub start: Start,
+    /// What to train.
+    pub spec: JobSpec,
+    /// What to compute on.
+    pub device: Device,
+    /// The training images.
+    pub dataset: Dataset,
+    /// The length of the job.
+    pub steps: Steps,
+    /// BLAKE3 of the recipe with every default filled in, in hex.
+    pub recipe_digest: String,
+}
+
+impl Job {
+    /// Checks the order and opens the data.
+    ///
+    /// # Errors
+    /// When agent and rank are of different versions, the spec is refused, the device is not there, or the data
+    /// cannot be read.
+    pub fn open(start: Start) -> Result<Self, Error> {
+        check_version(&start)?;
+        let spec = JobSpec::check(&start.spec.0)?;
+        let device = device(&spec, start.device_index)?;
+        let dataset = Dataset::open(&spec.recipe.data, &start.data_root, Split::Train)?;
+        let dataset = dataset.expect("the training images are always there");
+        let steps = spec.steps(dataset.len())?;
+        let recipe = spec.to_wire().recipe.unwrap_or_default();
+        let recipe_digest = blake3::hash(&recipe.encode_to_vec()).to_hex().to_string();
+        Ok(Self { start, spec, device, dataset, steps, recipe_digest })
+    }
+
+    /// The folder of the job's checkpoints on this node.
+    pub fn checkpoints(&self) -> PathBuf {
+        self.start.job_dir.join("checkpoints")
+    }
+
+    /// The place of a step, counted from 0, in the run that schedules span.
+    pub fn at(&self, step: u64) -> At {
+        At { step, total_steps: self.steps.schedule_span }
+    }
+
+    /// Passes over the data after so many steps.
+    pub fn epoch(&self, taken: Step) -> f64 {
+        taken.0 as f64 / self.steps.per_epoch as f64
+    }
+
+    /// Whether this is the rank that speaks for all.
+    pub fn is_first_rank(&self) -> bool {
+        self.start.rank.0 == 0
+    }
+}
+
+fn check_version(start: &Start) -> Result<(), Error> {
+    let rank = env!("CARGO_PKG_VERSION");
+    if start.version == rank { Ok(()) } else { Err(Error::Version { agent: start.version.clone(), rank }) }
+}
+
+fn device(spec: &JobSpec, index: u32) -> Result<Device, Error> {
+    match spec.device {
+        DeviceKind::Cpu => Ok(Device::Cpu),
+        DeviceKind::Cuda if i64::from(index) < tch::Cuda::device_count() => Ok(Device::Cuda(index as usize)),
+        DeviceKind::Cuda => {
+            let n_devices = tch::Cuda::device_count();
+            Err(Error::Device(format!("cuda device {index} is not there: this program sees {n_devices}")))
+        }
+    }
+}

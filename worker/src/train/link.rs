@@ -1,0 +1,218 @@
+//! This rank's line to its agent: one socket, one thread that reads it and one that writes it.
+//!
+//! Whoever wants to say something puts it into a bounded queue. When the agent is gone the reader calls the
+//! function that [`Link::open`] was given, which ends the process: no rank outlives its agent (invariant W1).
+
+use std::{
+    collections::HashMap,
+    io::{self, BufReader},
+    os::unix::net::UnixStream,
+    path::Path,
+    sync::{
+        Arc, Condvar, Mutex, MutexGuard,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+        mpsc::{Receiver, SyncSender, sync_channel},
+    },
+    thread::{self, JoinHandle},
+    time::{Duration, Instant},
+};
+
+use kindred_ipc::{FromRank, Start, StoreFault, StoreOperation, StoreValue, ToRank};
+use kindred_proto::ids::CheckpointId;
+
+/// Messages that may wait for the socket; more make the sender wait.
+const QUEUE_LEN: usize = 1024;
+
+/// The line to the agent; clones share it.
+#[derive(Clone)]
+pub struct Link(Arc<Shared>);
+
+struct Shared {
+    outgoing: SyncSender<Outgoing>,
+    writer: Mutex<Option<JoinHandle<()>>>,
+    incoming: Mutex<Incoming>,
+    arrived: Condvar,
+    next_call: AtomicU64,
+    is_ending: AtomicBool,
+}
+
+enum Outgoing {
+    Message(FromRank),
+    End,
+}
+
+/// What the agent said and nobody has taken yet.
+#[derive(Default)]
+struct Incoming {
+    /// `None` until the reply is there; calls that nobody waits for are not in it.
+    calls: HashMap<u64, Option<Result<StoreValue, StoreFault>>>,
+    commits: HashMap<CheckpointId, bool>,
+    stop: Option<Stop>,
+}
+
+/// The agent's wish that this rank stops.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stop {
+    /// Whether a checkpoint is wanted first.
+    pub checkpoint: bool,
+}
+
+impl Link {
+    /// Connects to the agent's socket, says hello and waits for what to do. `on_gone` is called once when the agent
+    /// hangs up before [`Link::end`].
+    ///
+    /// # Errors
+    /// When nobody listens there, or the answer is not a start.
+    pub fn open(
+        socket: &Path,
+        on_gone: impl FnOnce() + Send + 'static,
+    ) -> Result<(Self, Start), kindred_ipc::Error> {
+        let mut stream = UnixStream::connect(socket)?;
+        let hello = FromRank::Hello { version: env!("CARGO_PKG_VERSION").into(), pid: std::process::id() };
+        kindred_ipc::write(&mut stream, &hello)?;
+        let mut reader = BufReader::new(stream.try_clone()?);
+        let Some(ToRank::Start(start)) = kindred_ipc::read(&mut reader)? else {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "the agent did not say what to do").into());
+        };
+        let (outgoing, queue) = sync_channel(QUEUE_LEN);
+        let writer =
+            thread::Builder::new().name("link-writer".into()).spawn(move || write_all(stream, &queue))?;
+        let link = Self(Arc::new(Shared {
+            outgoing,
+            writer: Mutex::new(Some(writer)),
+            incoming: Mutex::default(),
+            arrived: Condvar::new(),
+            next_call: AtomicU64::new(0),
+            is_ending: AtomicBool::new(false),
+        }));
+        let shared = link.0.clone();
+        thread::Builder::new().name("link-reader".into()).spawn(move || {
+            shared.read_all(reader);
+            if !shared.is_ending.load(Ordering::SeqCst) {
+                on_gone();
+            }
+        })?;
+        Ok((link, *start))
+    }
+
+    /// Says something, waiting while the queue is full.
+    pub fn say(&self, message: FromRank) {
+        // The queue's other end is gone only when the agent is, and then the reader ends this process.
+        let _ = self.0.outgoing.send(Outgoing::Message(message));
+    }
+
+    /// Says something if there is room in the queue; false if there is none.
+    pub fn try_say(&self, message: FromRank) -> bool {
+        self.0.outgoing.try_send(Outgoing::Message(message)).is_ok()
+    }
+
+    /// Says the last thing and returns once the socket took everything.
+    pub fn end(&self, last: FromRank) {
+        self.0.is_ending.store(true, Ordering::SeqCst);
+        self.say(last);
+        let _ = self.0.outgoing.send(Outgoing::End);
+        if let Some(writer) = self.0.writer.lock().ok().and_then(|mut writer| writer.take()) {
+            let _ = writer.join();
+        }
+    }
+
+    /// The agent's wish that this rank stops, if it has one.
+    pub fn stop(&self) -> Option<Stop> {
+        self.0.incoming().stop
+    }
+
+    /// The agent's answer to [`FromRank::AskCommit`], if it is there.
+    pub fn take_commit(&self, checkpoint: &CheckpointId) -> Option<bool> {
+        self.0.incoming().commits.remove(checkpoint)
+    }
+
+    /// Waits for the agent's answer to [`FromRank::AskCommit`]: until `deadline`, or without one until the agent
+    /// wants this rank to stop.
+    pub fn wait_commit(&self, checkpoint: &CheckpointId, deadline: Option<Instant>) -> Option<bool> {
+        self.0.wait(deadline, |incoming| match incoming.commits.remove(checkpoint) {
+            Some(is_allowed) => Some(Some(is_allowed)),
+            None if deadline.is_none() && incoming.stop.is_some() => Some(None),
+            None => None,
+        })?
+    }
+
+    /// Does one operation of the store and waits for its outcome: at most `patience`, and no longer once the agent wants
+    /// this rank to stop.
+    ///
+    /// # Errors
+    /// What the store answered, a time-out, or the wish to stop.
+    pub fn call(&self, operation: StoreOperation, patience: Duration) -> Result<StoreValue, StoreFault> {
+        let call = self.0.next_call.fetch_add(1, Ordering::Relaxed);
+        self.0.incoming().calls.insert(call, None);
+        let name = format!("the answer to {operation:?}");
+        self.say(FromRank::StoreCall { call, operation });
+        let deadline = Instant::now() + patience;
+        let outcome = self.0.wait(Some(deadline), |incoming| match incoming.calls.get_mut(&call)?.take() {
+            None if incoming.stop.is_some() => {
+                Some(Err(StoreFault::Superseded("this rank was asked to stop".into())))
+            }
+            reply => reply,
+        });
+        self.0.incoming().calls.remove(&call);
+        outcome.unwrap_or(Err(StoreFault::Timeout(name)))
+    }
+}
+
+impl Shared {
+    fn incoming(&self) -> MutexGuard<'_, Incoming> {
+        self.incoming.lock().expect("nothing panics while it holds this lock")
+    }
+
+    /// Waits until `take` gives something; `None` at the deadline.
+    fn wait<T>(
+        &self,
+        deadline: Option<Instant>,
+        mut take: impl FnMut(&mut Incoming) -> Option<T>,
+    ) -> Option<T> {
+        let mut incoming = self.incoming();
+        loop {
+            if let Some(taken) = take(&mut incoming) {
+                return Some(taken);
+            }
+            let left =
+                deadline.map_or(Duration::MAX, |deadline| deadline.saturating_duration_since(Instant::now()));
+            if left.is_zero() {
+                return None;
+            }
+            let waited = self.arrived.wait_timeout(incoming, left);
+            incoming = waited.expect("nothing panics while it holds this lock").0;
+        }
+    }
+
+    fn read_all(&self, mut reader: BufReader<UnixStream>) {
+        while let Ok(Some(message)) = kindred_ipc::read(&mut reader) {
+            self.incoming().take_in(message);
+            self.arrived.notify_all();
+        }
+    }
+}
+
+impl Incoming {
+    fn take_in(&mut self, message: ToRank) {
+        match message {
+            ToRank::Start(_) => tracing::warn!("a second start is ignored"),
+            ToRank::Stop { checkpoint } => self.stop = Some(Stop { checkpoint }),
+            ToRank::MayCommit { checkpoint, allowed } => {
+                self.commits.insert(checkpoint, allowed);
+            }
+            ToRank::StoreReply { call, outcome } => {
+                if let Some(reply) = self.calls.get_mut(&call) {
+                    *reply = Some(outcome);
+                }
+            }
+        }
+    }
+}
+
+fn write_all(mut stream: UnixStream, queue: &Receiver<Outgoing>) {
+    while let Ok(Outgoing::Message(message)) = queue.recv() {
+        if kindred_ipc::write(&mut stream, &message).is_err() {
+            return;
+        }
+    }
+}

@@ -1,0 +1,167 @@
+//! How the ranks of a generation come together and begin with one state.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use kindred_bridge::{Backend, GroupOptions, KeyValueStore, Store};
+use kindred_ipc::Start;
+use kindred_proto::{
+    ids::{CheckpointId, NodeId, Step},
+    job_spec::DeviceKind,
+};
+use serde::{Deserialize, Serialize};
+
+use super::{
+    Error,
+    agreement::{check_data, check_state},
+    job::Job,
+    link::Link,
+    step::Trainer,
+    store::LinkStore,
+};
+use crate::{
+    checkpoint::{Opened, newest_good},
+    collective::Collective,
+};
+
+/// With what the ranks begin.
+pub struct Beginning {
+    /// Steps taken before.
+    pub taken: Step,
+    /// Measurements of earlier generations that the result refers to.
+    pub metrics: BTreeMap<String, f64>,
+    /// Whether this rank writes checkpoints: it is the first one on its node.
+    pub is_writer: bool,
+}
+
+/// What each rank tells the others first.
+#[derive(Serialize, Deserialize)]
+struct Introduction {
+    node_id: NodeId,
+    recipe_digest: String,
+    taken: Step,
+    metrics: BTreeMap<String, f64>,
+}
+
+/// Connects this rank with the others of its generation.
+///
+/// # Errors
+/// When they do not come in time.
+pub fn connect(job: &Job, link: &Link) -> Result<Collective, Error> {
+    let start = &job.start;
+    if start.world_size.0 == 1 {
+        return Ok(Collective::single());
+    }
+    let patience = Duration::from_millis(start.meeting_timeout_ms);
+    let keys = LinkStore(link.clone());
+    await_all(&keys, start, patience).map_err(Error::Meeting)?;
+    let store = Store::new(Arc::new(keys), patience).map_err(Error::Meeting)?;
+    Collective::connect(&store, &options(job)).map_err(Error::Meeting)
+}
+
+/// Waits until every rank has started. A group itself waits no longer than for one of its operations, and ranks on
+/// other nodes may take longer than that to read their data.
+fn await_all(keys: &LinkStore, start: &Start, patience: Duration) -> Result<(), kindred_bridge::Error> {
+    let key = |rank: u32| format!("started/{rank}");
+    keys.set(&key(start.rank.0), b"")?;
+    let all: Vec<String> = (0..start.world_size.0).map(key).collect();
+    keys.wait(&all, patience)
+}
+
+fn options(job: &Job) -> GroupOptions {
+    let start = &job.start;
+    GroupOptions {
+        name: "ranks".into(),
+        backend: match job.spec.device {
+            DeviceKind::Cpu => Backend::Gloo,
+            DeviceKind::Cuda => Backend::Nccl,
+        },
+        rank: start.rank.0,
+        world_size: start.world_size.0,
+        timeout: Duration::from_millis(start.collective_timeout_ms),
+        address: start.data_address.clone(),
+        device_index: start.device_index,
+    }
+}
+
+/// Compares what the ranks hold and gives the state of the most advanced one to all.
+///
+/// A rank's state is that of the newest good checkpoint on its node, or the initial one.
+///
+/// # Errors
+/// When the ranks' data or recipes differ, a checkpoint is of something else, or the job was further already and
+/// nothing of that is left.
+pub fn begin(job: &Job, trainer: &Trainer) -> Result<Beginning, Error> {
+    let found = load_newest(job, trainer)?;
+    let collective = trainer.collective();
+    let ranks = introduce(job, found.as_ref(), collective)?;
+    let nodes: Vec<NodeId> = ranks.iter().map(|rank| rank.node_id.clone()).collect();
+    check_data(&job.dataset, &nodes, collective)?;
+    check_recipes(&ranks)?;
+    let source = most_advanced(&ranks);
+    let taken = ranks[source].taken;
+    check_progress(job, taken)?;
+    let tensors: Vec<_> = trainer.state().into_iter().map(|(_, tensor)| tensor).collect();
+    collective.broadcast_(&tensors, source as u32)?;
+    check_state(&trainer.state(), taken, collective)?;
+    tracing::info!(step = taken.0, source, world_size = ranks.len(), "ranks have met");
+    let own_rank = job.start.rank.0 as usize;
+    let is_writer = nodes.iter().position(|node_id| *node_id == job.start.node_id) == Some(own_rank);
+    Ok(Beginning { taken, metrics: ranks[source].metrics.clone(), is_writer })
+}
+
+fn load_newest(job: &Job, trainer: &Trainer) -> Result<Option<Opened>, Error> {
+    let found = newest_good(&job.checkpoints())?;
+    if let Some(checkpoint) = &found {
+        checkpoint.check_origin(&job.recipe_digest, job.dataset.digest())?;
+        checkpoint.restore(&trainer.state())?;
+    }
+    Ok(found)
+}
+
+fn introduce(job: &Job, found: Option<&Opened>, collective: &Collective) -> Result<Vec<Introduction>, Error> {
+    let own = Introduction {
+        node_id: job.start.node_id.clone(),
+        recipe_digest: job.recipe_digest.clone(),
+        taken: found.map_or(Step(0), |checkpoint| checkpoint.manifest.step),
+        metrics: found.map(|checkpoint| checkpoint.manifest.metrics.clone()).unwrap_or_default(),
+    };
+    let own = serde_json::to_vec(&own).expect("string keys and finite numbers");
+    let all = collective.gather_bytes(&own)?;
+    let ranks: Result<_, _> = all.iter().map(|bytes| serde_json::from_slice(bytes)).collect();
+    Ok(ranks.expect("ranks are of one version"))
+}
+
+fn check_recipes(ranks: &[Introduction]) -> Result<(), Error> {
+    let differs = ranks.iter().position(|rank| rank.recipe_digest != ranks[0].recipe_digest);
+    match differs {
+        Some(rank) => Err(Error::StateDiffers { rank: rank as u32, what: "recipe".into(), step: 0 }),
+        None => Ok(()),
+    }
+}
+
+/// The rank with most steps; the lowest among equals.
+fn most_advanced(ranks: &[Introduction]) -> usize {
+    let most = ranks.iter().map(|rank| rank.taken).max();
+    ranks.iter().position(|rank| Some(rank.taken) == most).unwrap_or(0)
+}
+
+/// Compares where the ranks are with where the coordinator knows the job to have been.
+fn check_progress(job: &Job, taken: Step) -> Result<(), Error> {
+    let Some(recorded) = job.start.resume_from.as_ref().map(|recorded| &recorded.0) else { return Ok(()) };
+    if taken == Step(0) {
+        return Err(Error::NothingToResume {
+            id: CheckpointId::new(&recorded.id),
+            path: recorded.path.clone(),
+            node_id: recorded.node_id.clone(),
+        });
+    }
+    if taken.0 < recorded.step {
+        let (checkpoint_id, step) = (&recorded.id, taken.0);
+        tracing::warn!(
+            step,
+            checkpoint_id,
+            "the recorded checkpoint is on none of these nodes, an older one is used"
+        );
+    }
+    Ok(())
+}

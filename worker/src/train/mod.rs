@@ -1,0 +1,25 @@
+//! One rank's work: open the data, meet the other ranks, train, measure, write the encoder.
+//!
+//! [`serve`] is the story, [`Trainer::step`] its heart. Everything that is durable or visible goes through the agent,
+//! over the [`Link`]. Non-goals: who runs where (the coordinator), what an objective is ([`crate::methods`]).
+
+mod agreement;
+mod error;
+mod job;
+mod link;
+mod logs;
+mod measuring;
+mod meeting;
+mod readings;
+mod report;
+mod run;
+mod saving;
+mod step;
+mod stop;
+mod store;
+
+pub use error::Error;
+pub use link::{Link, Stop};
+pub use logs::send_to;
+pub use run::serve;
+pub use step::{Outcome, Trainer, to_input};

@@ -1,0 +1,192 @@
+//! A rank's work, from its order to its last word.
+
+use std::time::Instant;
+
+use kindred_data::{Batch, Loader, LoaderConfig};
+use kindred_ipc::{FromRank, Start, Wire};
+use kindred_proto::{failure::Failure, ids::Step, v1::JobResult};
+use tch::Device;
+
+use super::{
+    Error, error,
+    job::Job,
+    link::Link,
+    measuring::Measuring,
+    meeting,
+    report::Reporter,
+    saving::{Permission, Saver},
+    step::{Outcome, Trainer, to_input},
+    stop,
+};
+use crate::{export, methods, optim::learning_rate};
+
+/// How a rank's work ends when nothing goes wrong.
+enum Ending {
+    Finished(JobResult),
+    Stopped,
+}
+
+/// Why the loop over steps ended.
+enum Trained {
+    AllSteps,
+    UntilStopped,
+}
+
+/// Does what the agent ordered, and returns the last thing to say to it.
+pub fn serve(link: &Link, start: Start) -> FromRank {
+    let (node_id, rank) = (start.node_id.clone(), start.rank);
+    match error::catch(|| run(link, start)) {
+        Ok(Ending::Finished(result)) => FromRank::Finished(Wire(result)),
+        Ok(Ending::Stopped) => FromRank::Stopped,
+        // The whole generation was asked to stop, and some ranks were faster.
+        Err(Error::Peers(_) | Error::Meeting(_)) if link.stop().is_some() => FromRank::Stopped,
+        Err(error) => FromRank::Failed(Wire((&Failure::from(&error).met_by(node_id, rank)).into())),
+    }
+}
+
+fn run(link: &Link, start: Start) -> Result<Ending, Error> {
+    let job = Job::open(start)?;
+    tch::set_num_threads(job.spec.recipe.training.threads_per_rank as i32);
+    let method = methods::build(&job.spec, job.dataset.channels(), job.device)?;
+    link.say(FromRank::Meeting);
+    let collective = meeting::connect(&job, link)?;
+    let trainer = Trainer::new(method, &job.spec, collective).map_err(Error::Meeting)?;
+    let beginning = meeting::begin(&job, &trainer)?;
+    let mut run = Run {
+        job: &job,
+        link,
+        reporter: Reporter::new(&job, link, beginning.taken),
+        saver: Saver::new(&job, link, beginning.is_writer)?,
+        measuring: Measuring::open(&job, beginning.metrics)?,
+        trainer,
+    };
+    link.say(FromRank::Training);
+    if beginning.taken == Step(0) {
+        run.measuring.before(&run.trainer, &mut run.reporter)?;
+    }
+    match run.train(beginning.taken)? {
+        Trained::AllSteps => run.finish(),
+        Trained::UntilStopped => Ok(Ending::Stopped),
+    }
+}
+
+/// A rank at work.
+struct Run<'a> {
+    job: &'a Job,
+    link: &'a Link,
+    reporter: Reporter<'a>,
+    saver: Saver<'a>,
+    measuring: Measuring,
+    trainer: Trainer,
+}
+
+impl Run<'_> {
+    fn train(&mut self, from: Step) -> Result<Trained, Error> {
+        self.reporter.activity("training");
+        let mut loader = Loader::start(self.loader_config(from))?;
+        while let Some(batch) = self.next_batch(&mut loader)? {
+            let taken = Step(batch.step + 1);
+            let outcome = self.step(&batch)?;
+            if self.is_reading_due(taken) {
+                self.reporter.read(self.trainer.collective(), &outcome.local)?;
+            }
+            if self.measuring.is_due(self.job, taken) {
+                self.measuring.during(taken, &self.trainer, &mut self.reporter)?;
+                self.reporter.activity("training");
+            }
+            if self.saver.is_due(taken) {
+                self.save(taken)?;
+            }
+            self.saver.poll()?;
+            if self.is_stopping(taken)? {
+                return Ok(Trained::UntilStopped);
+            }
+        }
+        Ok(Trained::AllSteps)
+    }
+
+    fn loader_config(&self, from: Step) -> LoaderConfig {
+        let (recipe, start) = (&self.job.spec.recipe, &self.job.start);
+        LoaderConfig {
+            dataset: self.job.dataset.clone(),
+            views: recipe.views.clone(),
+            mean: recipe.data.mean.clone(),
+            std: recipe.data.std.clone(),
+            seed: recipe.training.seed,
+            global_batch: recipe.training.global_batch,
+            rank: start.rank.0,
+            world_size: start.world_size.0,
+            start_step: from.0,
+            end_step: self.job.steps.total,
+            n_threads: recipe.training.threads_per_rank,
+            prefetch_batches: recipe.training.prefetch_batches,
+        }
+    }
+
+    fn next_batch(&mut self, loader: &mut Loader) -> Result<Option<Batch>, Error> {
+        let since = Instant::now();
+        let batch = loader.next()?;
+        self.reporter.waited_for_data(since.elapsed());
+        Ok(batch)
+    }
+
+    fn step(&mut self, batch: &Batch) -> Result<Outcome, Error> {
+        let (recipe, steps) = (&self.job.spec.recipe, &self.job.steps);
+        let input = to_input(batch, &recipe.training, self.job.device)?;
+        let (peak, span) = (recipe.optimizer.lr, steps.schedule_span);
+        let lr = learning_rate(&recipe.schedule, peak, batch.step, steps.per_epoch, span);
+        let outcome = self.trainer.step(&input, &self.job.at(batch.step), lr)?;
+        self.reporter.stepped(Step(batch.step + 1), lr, &outcome);
+        Ok(outcome)
+    }
+
+    /// Values are read every so many steps, since a reading waits for the device, and before they are written down.
+    fn is_reading_due(&self, taken: Step) -> bool {
+        let every = u64::from(self.job.spec.recipe.training.log_every_steps);
+        taken.0.is_multiple_of(every) || self.saver.is_due(taken)
+    }
+
+    fn save(&mut self, taken: Step) -> Result<(), Error> {
+        self.reporter.activity("writing checkpoint");
+        self.saver.save(taken, &self.trainer, &self.measuring.metrics_at(taken))?;
+        self.reporter.activity("training");
+        Ok(())
+    }
+
+    /// Whether the ranks stop here. On CUDA they ask one another only where they read values anyway.
+    fn is_stopping(&mut self, taken: Step) -> Result<bool, Error> {
+        if self.job.device != Device::Cpu && !self.is_reading_due(taken) {
+            return Ok(false);
+        }
+        let Some(stop) = stop::agree(self.link.stop(), self.trainer.collective(), self.job.device)? else {
+            return Ok(false);
+        };
+        if stop.checkpoint && !self.saver.is_due(taken) {
+            self.save(taken)?;
+        }
+        self.saver.settle_and_stop()?;
+        tracing::info!(step = taken.0, "stopped as asked");
+        Ok(true)
+    }
+
+    fn finish(mut self) -> Result<Ending, Error> {
+        let total = Step(self.job.steps.total);
+        self.measuring.after(total, &self.trainer, &mut self.reporter)?;
+        self.reporter.activity("writing encoder");
+        if self.saver.settle()? == Permission::Refused {
+            return Ok(Ending::Stopped);
+        }
+        if !self.job.is_first_rank() {
+            return Ok(Ending::Finished(JobResult::default()));
+        }
+        let folder = self.job.start.job_dir.join("encoder");
+        let encoder = self.trainer.method().encoder();
+        let path = export::write_encoder(encoder, &self.job.spec, self.job.dataset.channels(), &folder)?;
+        let digest = crate::checkpoint::digest_of_file(&path)?;
+        Ok(Ending::Finished(JobResult {
+            metrics: self.measuring.metrics_at(total).into_iter().collect(),
+            encoder_path: path.display().to_string(),
+            encoder_digest: digest,
+        }))
+    }
+}

@@ -1,0 +1,172 @@
+//! When checkpoints are written, by whom, and with whose permission.
+//!
+//! State is equal on all ranks after each step, so one rank per node writes it, and a node that is lost takes no
+//! step with it. The files are written at once; the commit waits for the agent's permission, which may take as long
+//! as the coordinator is away, while steps go on.
+
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
+
+use kindred_ipc::{FromRank, Wire};
+use kindred_proto::{ids::Step, recipe::CheckpointInterval, v1};
+
+use super::{
+    Error,
+    agreement::check_state,
+    job::Job,
+    link::Link,
+    report::{KNN, unix_ms},
+    step::Trainer,
+};
+use crate::checkpoint::{Manifest, Staged, keep_newest, remove_leftovers, stage};
+
+/// How long a rank that stops waits for the permission to commit.
+const STOP_PATIENCE: Duration = Duration::from_secs(5);
+
+/// Writes checkpoints and sees them committed.
+pub struct Saver<'a> {
+    job: &'a Job,
+    link: &'a Link,
+    is_writer: bool,
+    pending: Option<Staged>,
+}
+
+/// Whether the agent lets this generation leave something durable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Permission {
+    /// Everything that was written is in place.
+    Granted,
+    /// The generation is over.
+    Refused,
+}
+
+impl<'a> Saver<'a> {
+    /// Starts with no checkpoint waiting; what dead processes left is removed.
+    ///
+    /// # Errors
+    /// When the folder cannot be cleaned.
+    pub fn new(job: &'a Job, link: &'a Link, is_writer: bool) -> Result<Self, Error> {
+        if is_writer {
+            remove_leftovers(&job.checkpoints())?;
+        }
+        Ok(Self { job, link, is_writer, pending: None })
+    }
+
+    /// Whether one is due after so many steps.
+    pub fn is_due(&self, taken: Step) -> bool {
+        let every = match self.job.spec.recipe.checkpoint.every {
+            CheckpointInterval::Steps(n_steps) => n_steps,
+            CheckpointInterval::Epochs(n_epochs) => u64::from(n_epochs) * self.job.steps.per_epoch,
+        };
+        taken.0 == self.job.steps.total || taken.0.is_multiple_of(every)
+    }
+
+    /// Writes one, and asks for the permission to commit it. All ranks call this after the same step. One that still
+    /// waits for its permission gives way to it.
+    ///
+    /// # Errors
+    /// When ranks differ in their state, or the files cannot be written.
+    pub fn save(
+        &mut self,
+        taken: Step,
+        trainer: &Trainer,
+        metrics: &BTreeMap<String, f64>,
+    ) -> Result<(), Error> {
+        let state = trainer.state();
+        check_state(&state, taken, trainer.collective())?;
+        if !self.is_writer {
+            return Ok(());
+        }
+        self.pending = None;
+        let staged = stage(&self.job.checkpoints(), self.manifest(taken, metrics), &state)?;
+        self.link.say(FromRank::AskCommit { checkpoint: staged.manifest().id() });
+        self.pending = Some(staged);
+        Ok(())
+    }
+
+    /// Commits what is waiting if the permission has come.
+    ///
+    /// # Errors
+    /// When the file system fails.
+    pub fn poll(&mut self) -> Result<(), Error> {
+        let Some(staged) = &self.pending else { return Ok(()) };
+        if let Some(is_allowed) = self.link.take_commit(&staged.manifest().id()) {
+            self.conclude(is_allowed)?;
+        }
+        Ok(())
+    }
+
+    /// Waits for the permission and commits what is waiting; a wish to stop ends the wait.
+    ///
+    /// # Errors
+    /// When the file system fails.
+    pub fn settle(&mut self) -> Result<Permission, Error> {
+        self.settle_until(None)
+    }
+
+    /// As [`Saver::settle`], for a rank that was asked to stop.
+    ///
+    /// # Errors
+    /// When the file system fails.
+    pub fn settle_and_stop(&mut self) -> Result<Permission, Error> {
+        self.settle_until(Some(Instant::now() + STOP_PATIENCE))
+    }
+
+    fn settle_until(&mut self, deadline: Option<Instant>) -> Result<Permission, Error> {
+        let Some(staged) = &self.pending else { return Ok(Permission::Granted) };
+        let is_allowed = self.link.wait_commit(&staged.manifest().id(), deadline);
+        self.conclude(is_allowed.unwrap_or(false))
+    }
+
+    fn conclude(&mut self, is_allowed: bool) -> Result<Permission, Error> {
+        let Some(staged) = self.pending.take() else { return Ok(Permission::Granted) };
+        let (step, checkpoint_id) = (staged.manifest().step, staged.manifest().id());
+        if !is_allowed {
+            tracing::info!(%step, %checkpoint_id, "checkpoint dropped, this generation may not commit it");
+            return Ok(Permission::Refused);
+        }
+        let wire = self.to_wire(&staged);
+        staged.commit()?;
+        if self.job.is_first_rank() {
+            self.link.say(FromRank::Committed(Wire(wire)));
+        }
+        tracing::info!(%step, %checkpoint_id, "checkpoint committed");
+        keep_newest(&self.job.checkpoints(), self.job.spec.recipe.checkpoint.keep_last as usize)?;
+        Ok(Permission::Granted)
+    }
+
+    fn manifest(&self, step: Step, metrics: &BTreeMap<String, f64>) -> Manifest {
+        let start = &self.job.start;
+        Manifest {
+            job_id: start.job_id.clone(),
+            generation: start.generation,
+            world_size: start.world_size,
+            step,
+            epoch: self.job.epoch(step),
+            recipe_digest: self.job.recipe_digest.clone(),
+            dataset_digest: self.job.dataset.digest().to_owned(),
+            files: Vec::new(),
+            metrics: metrics.clone(),
+            time_unix_ms: unix_ms(),
+        }
+    }
+
+    fn to_wire(&self, staged: &Staged) -> v1::Checkpoint {
+        let manifest = staged.manifest();
+        v1::Checkpoint {
+            id: manifest.id().to_string(),
+            job_id: manifest.job_id.to_string(),
+            generation: manifest.generation.0,
+            step: manifest.step.0,
+            epoch: manifest.epoch,
+            path: staged.target().display().to_string(),
+            node_id: self.job.start.node_id.to_string(),
+            size_bytes: staged.size_bytes(),
+            manifest_digest: staged.manifest_digest().to_owned(),
+            time_unix_ms: manifest.time_unix_ms,
+            knn_accuracy_percent: manifest.metrics.get(KNN).copied(),
+        }
+    }
+}

@@ -1,0 +1,135 @@
+//! One training step, over whatever method, on however many ranks.
+
+use kindred_bridge::{Error, Reducer, backward, clear_grads, with_autocast};
+use kindred_data::{Batch, ViewBatch};
+use kindred_proto::{
+    job_spec::JobSpec,
+    recipe::{Precision, Training},
+};
+use tch::{Device, Kind, TchError, Tensor};
+
+use crate::{
+    collective::Collective,
+    methods::{At, Embeddings, Gathered, Input, Method},
+    optim::Optimizer,
+};
+
+/// All that a step changes.
+///
+/// After each step parameters, gradients, buffers and queue are equal on all ranks, to the bit.
+pub struct Trainer {
+    method: Box<dyn Method>,
+    optimizer: Optimizer,
+    parameters: Vec<Tensor>,
+    /// None in a world of one.
+    reducer: Option<Reducer>,
+    collective: Collective,
+    autocast: Option<Kind>,
+}
+
+/// What a step gives to whoever watches; nothing of it has been waited for.
+pub struct Outcome {
+    /// This rank's loss, a scalar without gradient.
+    pub loss: Tensor,
+    /// The method's own scalars.
+    pub metrics: Vec<(&'static str, Tensor)>,
+    /// This rank's embeddings, without gradient.
+    pub local: Embeddings,
+}
+
+impl Trainer {
+    /// Joins a method with its optimiser and with the other ranks.
+    ///
+    /// # Errors
+    /// When the ranks' parameters differ in number or shape.
+    pub fn new(method: Box<dyn Method>, spec: &JobSpec, collective: Collective) -> Result<Self, Error> {
+        let named = method.parameters();
+        let parameters: Vec<Tensor> = named.iter().map(|(_, parameter)| parameter.shallow_clone()).collect();
+        let autocast = (spec.recipe.training.precision == Precision::Bf16).then_some(Kind::BFloat16);
+        Ok(Self {
+            reducer: collective.reducer(&parameters)?,
+            optimizer: Optimizer::new(&spec.recipe.optimizer, named),
+            method,
+            parameters,
+            collective,
+            autocast,
+        })
+    }
+
+    /// Takes one optimiser step. The gradients stay readable until the next one.
+    ///
+    /// # Errors
+    /// When a peer is lost or memory runs out; the state is then of no more use.
+    pub fn step(&mut self, input: &Input, at: &At, lr: f64) -> Result<Outcome, Error> {
+        clear_grads(&self.parameters);
+        self.method.before_forward(at);
+        let local = self.forward(input)?;
+        let gathered = self.gather(&local)?;
+        let loss = self.method.loss(&local, &gathered);
+        self.backward(&loss.total)?;
+        self.optimizer.step(lr)?;
+        self.collective.mean_(&self.method.buffers())?;
+        self.method.after_step(&gathered, at);
+        let metrics = loss.metrics.into_iter().map(|(name, value)| (name, value.detach())).collect();
+        Ok(Outcome { loss: loss.total.detach(), metrics, local: detached(&local) })
+    }
+
+    fn forward(&mut self, input: &Input) -> Result<Embeddings, Error> {
+        if let Some(reducer) = &mut self.reducer {
+            reducer.prepare_forward()?;
+        }
+        let device = input.views[0].device();
+        Ok(with_autocast(device, self.autocast, || self.method.embed(input)))
+    }
+
+    fn gather(&self, local: &Embeddings) -> Result<Gathered, Error> {
+        let keys: Result<_, Error> = local.keys.iter().map(|key_bd| self.collective.gather(key_bd)).collect();
+        Ok(Gathered { keys: keys? })
+    }
+
+    fn backward(&mut self, loss: &Tensor) -> Result<(), Error> {
+        if let Some(reducer) = &mut self.reducer {
+            reducer.prepare_backward(&[loss])?;
+        }
+        backward(loss)
+    }
+
+    /// What a checkpoint carries and all ranks agree on. Copying into these handles loads it.
+    pub fn state(&self) -> Vec<(String, Tensor)> {
+        let mut state = self.method.state();
+        state.extend(self.optimizer.state());
+        state
+    }
+
+    /// What is trained.
+    pub fn method(&self) -> &dyn Method {
+        self.method.as_ref()
+    }
+
+    /// The other ranks.
+    pub fn collective(&self) -> &Collective {
+        &self.collective
+    }
+}
+
+fn detached(embeddings: &Embeddings) -> Embeddings {
+    let detach = |tensors: &[Tensor]| tensors.iter().map(Tensor::detach).collect();
+    Embeddings { queries: detach(&embeddings.queries), keys: detach(&embeddings.keys) }
+}
+
+/// Puts a batch onto the device in the recipe's number format and layout.
+///
+/// # Errors
+/// When the device has no room for it.
+pub fn to_input(batch: &Batch, training: &Training, device: Device) -> Result<Input, TchError> {
+    let views: Result<_, TchError> = batch.views.iter().map(|view| to_nchw(view, training, device)).collect();
+    Ok(Input { views: views? })
+}
+
+fn to_nchw(view: &ViewBatch, training: &Training, device: Device) -> Result<Tensor, TchError> {
+    let (size, n_channels) = (i64::from(view.size), i64::from(view.channels));
+    let nhwc = Tensor::f_from_slice(&view.pixels)?.f_view([-1, size, size, n_channels])?;
+    let nchw = nhwc.f_to_device(device)?.f_permute([0, 3, 1, 2])?;
+    let nchw = if training.channels_last { nchw } else { nchw.f_contiguous()? };
+    nchw.f_to_kind(if training.precision == Precision::Fp64 { Kind::Double } else { Kind::Float })
+}

@@ -1,0 +1,21 @@
+//! Stopping together: the ranks agree after which step, so that none waits for a peer that has left.
+
+use tch::{Device, Kind, Tensor};
+
+use super::{Error, link::Stop};
+use crate::collective::Collective;
+
+/// What the ranks want together: they stop when one of them was asked to. All ranks call this after the same step.
+///
+/// # Errors
+/// When a peer is lost.
+pub fn agree(own: Option<Stop>, collective: &Collective, device: Device) -> Result<Option<Stop>, Error> {
+    if collective.world_size() == 1 {
+        return Ok(own);
+    }
+    let wishes = [own.is_some(), own.is_some_and(|stop| stop.checkpoint)];
+    let shares = Tensor::from_slice(&wishes).to_kind(Kind::Float).to_device(device);
+    collective.mean_(&[shares.shallow_clone()])?;
+    let shares = Vec::<f32>::try_from(shares.to_device(Device::Cpu))?;
+    Ok((shares[0] > 0.0).then_some(Stop { checkpoint: shares[1] > 0.0 }))
+}
