@@ -3,17 +3,18 @@
 use async_stream::{stream, try_stream};
 use kindred_proto::{
     failure::{Failure, Reason},
-    ids::{CheckpointId, JobId, NodeId},
+    ids::{CheckpointId, Generation, JobId, NodeId},
     job_spec::JobSpec,
     v1,
 };
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_stream::{Stream, StreamExt, wrappers::WatchStream};
+use tokio_util::sync::CancellationToken;
 
 use super::{
     command::{Asked, Command, Reply},
     log_reader::LogReader,
-    publish::LiveGenerations,
+    publish::{self, LiveGenerations},
     session::AgentSession,
     shutting_down,
 };
@@ -30,7 +31,7 @@ use crate::{
 pub struct Handle {
     inbox: mpsc::Sender<Command>,
     telemetry: Telemetry,
-    live_generations: watch::Receiver<LiveGenerations>,
+    live: watch::Receiver<LiveGenerations>,
 }
 
 /// Which jobs to list.
@@ -57,9 +58,9 @@ impl Handle {
     pub(super) fn new(
         inbox: mpsc::Sender<Command>,
         telemetry: Telemetry,
-        live_generations: watch::Receiver<LiveGenerations>,
+        live: watch::Receiver<LiveGenerations>,
     ) -> Self {
-        Self { inbox, telemetry, live_generations }
+        Self { inbox, telemetry, live }
     }
 
     /// Stores a new job. The same `request_id` again gives the same job; an empty one names no request.
@@ -183,9 +184,16 @@ impl Handle {
         AgentSession::open(self.inbox.clone(), self.telemetry.clone(), first).await
     }
 
-    /// The generations whose ranks may meet and write, at any time.
-    pub fn live_generations(&self) -> watch::Receiver<LiveGenerations> {
-        self.live_generations.clone()
+    /// A token that is cancelled when the generation ends; while it is not, ranks may meet and write.
+    ///
+    /// # Errors
+    /// `STALE_GENERATION` when the generation is not live.
+    pub fn live_generation(
+        &self,
+        job_id: &JobId,
+        generation: Generation,
+    ) -> Result<CancellationToken, Failure> {
+        publish::find(&self.live.borrow(), job_id, generation)
     }
 
     /// The store of metric points and log lines.

@@ -22,6 +22,8 @@ pub(super) struct LogReader {
     job: watch::Receiver<v1::Job>,
     bell: watch::Receiver<LineNumber>,
     after: LineNumber,
+    /// Lines that were dropped before the first that is read, not told yet.
+    n_dropped: u64,
     /// When to look for the last time; set once the job is over.
     ends_at: Option<Instant>,
 }
@@ -33,16 +35,19 @@ impl LogReader {
         query: LogQuery,
         job: watch::Receiver<v1::Job>,
     ) -> Result<Self, Failure> {
-        let after = match query.tail {
-            Some(tail) => telemetry.tail(&job_id, query.min_level, tail).await?,
-            None => LineNumber::default(),
+        let (after, n_dropped) = match query.tail {
+            Some(tail) => (telemetry.tail(&job_id, query.min_level, tail).await?, 0),
+            None => (LineNumber::default(), telemetry.n_dropped(&job_id).await?),
         };
         let bell = telemetry.newest_line();
-        Ok(Self { telemetry, job_id, query, job, bell, after, ends_at: None })
+        Ok(Self { telemetry, job_id, query, job, bell, after, n_dropped, ends_at: None })
     }
 
     /// The next lines; none at the end.
     pub async fn next(&mut self) -> Result<Option<Vec<v1::LogLine>>, Failure> {
+        if self.n_dropped > 0 {
+            return Ok(Some(vec![dropped(std::mem::take(&mut self.n_dropped))]));
+        }
         loop {
             let is_last_look = !self.query.follow || self.ends_at.is_some_and(|at| at <= Instant::now());
             self.bell.mark_unchanged();
@@ -71,6 +76,12 @@ impl LogReader {
             else => self.ends_at = Some(Instant::now()),
         }
     }
+}
+
+/// Says that the first lines are missing.
+fn dropped(n_lines: u64) -> v1::LogLine {
+    let message = format!("{n_lines} older lines were dropped to keep their number bounded");
+    v1::LogLine { level: v1::LogLevel::Warn.into(), message, ..Default::default() }
 }
 
 /// True when the job is over, or nobody is left to say that it is not.

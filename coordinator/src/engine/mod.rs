@@ -41,8 +41,9 @@ use publish::Published;
 use watchers::Watchers;
 
 pub use handle::{Handle, JobPage, JobQuery};
-pub use publish::LiveGenerations;
 pub use session::{AgentSession, ReportSink};
+
+pub use crate::telemetry::{LogQuery, MetricCursor, MetricPage, MetricQuery};
 
 /// Commands that wait for a turn; who comes later waits for room.
 const INBOX_LEN: usize = 1024;
@@ -82,7 +83,7 @@ pub async fn start<J: Journal>(
     let model = Model::new(state, Rules::new(config.lease()), clock.now());
     let (sender, inbox) = mpsc::channel(INBOX_LEN);
     let published = Published::new(model.state());
-    let handle = Handle::new(sender, telemetry, published.live_generations());
+    let handle = Handle::new(sender, telemetry, published.subscribe());
     let engine = Engine {
         model,
         journal,

@@ -1,42 +1,77 @@
-//! What others may read at any time without asking the engine.
+//! The live generations, which anyone may read at any time without asking the engine.
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use kindred_proto::ids::{Generation, JobId};
+use kindred_proto::{
+    failure::{Failure, Reason},
+    ids::{Generation, JobId},
+};
 use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 
 use crate::model::State;
 
-/// The live generation of each job that has one; an ending one has left.
-pub type LiveGenerations = Arc<BTreeMap<JobId, Generation>>;
+/// The live generation of each job that has one, with the token that tells its end.
+pub(super) type LiveGenerations = Arc<BTreeMap<JobId, (Generation, CancellationToken)>>;
 
-/// The sending ends.
+/// The sending end.
 pub(super) struct Published {
-    live_generations: watch::Sender<LiveGenerations>,
+    live: watch::Sender<LiveGenerations>,
 }
 
 impl Published {
     pub fn new(state: &State) -> Self {
-        Self { live_generations: watch::Sender::new(Arc::new(live_generations(state))) }
+        let published = Self { live: watch::Sender::default() };
+        published.publish(state);
+        published
     }
 
-    pub fn live_generations(&self) -> watch::Receiver<LiveGenerations> {
-        self.live_generations.subscribe()
+    pub fn subscribe(&self) -> watch::Receiver<LiveGenerations> {
+        self.live.subscribe()
     }
 
-    /// Called whenever the state has changed.
+    /// Called whenever the state has changed: new generations come, ended ones go and are told so.
     pub fn publish(&self, state: &State) {
-        let newest = live_generations(state);
-        self.live_generations.send_if_modified(|published| {
-            let has_changed = **published != newest;
-            if has_changed {
-                *published = Arc::new(newest);
+        let older = self.live.borrow().clone();
+        let newest: BTreeMap<_, _> = state
+            .active_jobs()
+            .filter_map(|job| Some((job.id.clone(), job.live_generation()?)))
+            .map(|(job_id, generation)| {
+                let known = older.get(&job_id).filter(|(known, _)| *known == generation);
+                let token = known.map(|(_, token)| token.clone()).unwrap_or_default();
+                (job_id, (generation, token))
+            })
+            .collect();
+        self.live.send_replace(Arc::new(newest.clone()));
+        for (job_id, (generation, token)) in older.iter() {
+            if newest.get(job_id).is_none_or(|(live, _)| live != generation) {
+                token.cancel();
             }
-            has_changed
-        });
+        }
     }
 }
 
-fn live_generations(state: &State) -> BTreeMap<JobId, Generation> {
-    state.active_jobs().filter_map(|job| Some((job.id.clone(), job.live_generation()?))).collect()
+impl Drop for Published {
+    fn drop(&mut self) {
+        self.live.borrow().values().for_each(|(_, token)| token.cancel());
+    }
+}
+
+/// The token that is cancelled when the generation ends.
+pub(super) fn find(
+    live: &LiveGenerations,
+    job_id: &JobId,
+    generation: Generation,
+) -> Result<CancellationToken, Failure> {
+    match live.get(job_id) {
+        Some((live, token)) if *live == generation => Ok(token.clone()),
+        Some((live, _)) => {
+            let message = format!("generation {generation} of {job_id} is not live: generation {live} is");
+            Err(Failure::new(Reason::StaleGeneration, message))
+        }
+        None => {
+            let message = format!("generation {generation} of {job_id} is not live: none is");
+            Err(Failure::new(Reason::StaleGeneration, message))
+        }
+    }
 }

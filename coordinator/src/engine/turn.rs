@@ -5,7 +5,7 @@ use kindred_proto::{
     ids::JobId,
     v1,
 };
-use tracing::{error, info};
+use tracing::{error, info, warn};
 
 use super::{
     Engine,
@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     journal::Journal,
-    model::{Change, Decision, Event, Model, Timestamp},
+    model::{Change, Decision, Event, Model, Observation, Timestamp},
 };
 
 /// Rounds of decisions without new events; each moves a job at least one state on, so that none needs as many.
@@ -35,7 +35,11 @@ struct Wisher {
 impl<J: Journal> Engine<J> {
     /// Serves commands, and asks what the passing of time changes.
     pub(super) async fn turn(&mut self, commands: Vec<Command>) {
-        let now = self.clock.now();
+        let (now, held_up) = self.clock.step();
+        if let Some(duration) = held_up {
+            warn!(elapsed_ms = duration.as_millis(), "the coordinator was held up; no lease ran meanwhile");
+            self.model.observe(now, Observation::HeldUp(duration));
+        }
         let mut wishes = vec![];
         let mut readers = vec![];
         for command in commands {

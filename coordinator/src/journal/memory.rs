@@ -2,7 +2,7 @@
 
 use std::sync::{
     Arc, Mutex, PoisonError,
-    atomic::{AtomicBool, Ordering},
+    atomic::{AtomicBool, AtomicUsize, Ordering},
 };
 
 use super::{Error, Journal};
@@ -13,12 +13,18 @@ use crate::model::Change;
 pub struct Memory {
     changes: Arc<Mutex<Vec<Change>>>,
     is_failing: Arc<AtomicBool>,
+    n_writes: Arc<AtomicUsize>,
 }
 
 impl Memory {
     /// Lets every write fail from now on, or work again.
     pub fn set_failing(&self, is_failing: bool) {
         self.is_failing.store(is_failing, Ordering::SeqCst);
+    }
+
+    /// How many times changes were stored.
+    pub fn n_writes(&self) -> usize {
+        self.n_writes.load(Ordering::SeqCst)
     }
 
     /// All stored changes.
@@ -36,6 +42,7 @@ impl Journal for Memory {
         if self.is_failing.load(Ordering::SeqCst) {
             return Err(Error::ToldToFail);
         }
+        self.n_writes.fetch_add(1, Ordering::SeqCst);
         self.changes.lock().unwrap_or_else(PoisonError::into_inner).extend_from_slice(changes);
         Ok(())
     }

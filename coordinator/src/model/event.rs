@@ -1,5 +1,7 @@
 //! What reaches the model: wishes of users, words of agents, the passing of time.
 
+use std::time::Duration;
+
 use kindred_proto::{
     ids::{JobId, NodeId},
     v1,
@@ -44,4 +46,6 @@ pub enum Observation {
     Reported(Box<v1::AgentReport>),
     /// The agent's stream is gone.
     Disconnected(NodeId),
+    /// The coordinator itself was held up for so long: nobody's silence counts meanwhile.
+    HeldUp(Duration),
 }

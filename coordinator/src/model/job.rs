@@ -202,6 +202,7 @@ impl Job {
                 self.enter(JobState::Cancelling, sentence("cancelled by request", reason));
             }
             JobChange::Succeeded { result } => {
+                self.started_at.get_or_insert(at);
                 self.live = None;
                 self.result = Some(result.clone());
                 self.finish(at, JobState::Succeeded, "all ranks finished".to_owned());

@@ -56,6 +56,12 @@ impl Observed {
                     contact.is_connected = false;
                 }
             }
+            Observation::HeldUp(duration) => {
+                self.since = self.since.plus(duration);
+                for contact in self.contacts.values_mut() {
+                    contact.last_report = contact.last_report.plus(duration);
+                }
+            }
         }
     }
 

@@ -1,1 +1,159 @@
+//! Batches in, points and lines out.
 
+use std::ops::RangeInclusive;
+
+use kindred_proto::{
+    ids::{Incarnation, JobId, NodeId},
+    v1,
+};
+use tempfile::TempDir;
+
+use super::*;
+
+async fn open(max_lines_per_job: u64) -> (Telemetry, TempDir) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let telemetry = Telemetry::open(folder.path().join("telemetry"), max_lines_per_job).await;
+    (telemetry.expect("a new file"), folder)
+}
+
+async fn store(telemetry: &Telemetry, incarnation: &str, batches: &[v1::TelemetryBatch]) -> u64 {
+    let (node_id, incarnation) = (NodeId::new("node-1"), Incarnation::new(incarnation));
+    telemetry.store(&node_id, &incarnation, batches).await.expect("they can be stored")
+}
+
+fn job() -> JobId {
+    JobId::new("job-1")
+}
+
+fn batch(sequence: u64) -> v1::TelemetryBatch {
+    v1::TelemetryBatch { sequence, job_id: job().to_string(), points: vec![], lines: vec![] }
+}
+
+fn points(sequence: u64, points: &[(&str, u64, u64, f64)]) -> v1::TelemetryBatch {
+    let point = |&(series, step, generation, value): &(&str, u64, u64, f64)| v1::MetricPoint {
+        series: series.to_owned(),
+        step,
+        generation,
+        value,
+        time_unix_ms: 7,
+    };
+    v1::TelemetryBatch { points: points.iter().map(point).collect(), ..batch(sequence) }
+}
+
+fn lines(sequence: u64, numbers: RangeInclusive<u64>) -> v1::TelemetryBatch {
+    let line = |number: u64| {
+        let level = if number.is_multiple_of(2) { v1::LogLevel::Info } else { v1::LogLevel::Warn };
+        v1::LogLine { message: format!("line {number}"), level: level.into(), ..Default::default() }
+    };
+    v1::TelemetryBatch { lines: numbers.map(line).collect(), ..batch(sequence) }
+}
+
+async fn read_points(telemetry: &Telemetry, query: MetricQuery) -> Vec<(String, u64, u64, f64)> {
+    let page = telemetry.points(&job(), &query).await.expect("they can be read");
+    page.points.into_iter().map(|it| (it.series, it.step, it.generation, it.value)).collect()
+}
+
+async fn read_lines(telemetry: &Telemetry, after: LineNumber, min_level: v1::LogLevel) -> Vec<String> {
+    let read = telemetry.lines_after(&job(), after, min_level).await.expect("they can be read");
+    read.lines.into_iter().map(|line| line.message).collect()
+}
+
+fn all() -> MetricQuery {
+    MetricQuery { limit: 100, ..Default::default() }
+}
+
+#[tokio::test]
+async fn a_step_that_two_generations_took_has_the_newer_ones_value() {
+    let (telemetry, _folder) = open(10).await;
+    store(&telemetry, "a", &[points(1, &[("loss", 1, 1, 5.0), ("loss", 2, 1, 4.0), ("lr", 1, 1, 0.1)])])
+        .await;
+    store(&telemetry, "a", &[points(2, &[("loss", 2, 3, 3.5), ("loss", 2, 2, 3.0), ("loss", 2, 3, 9.0)])])
+        .await;
+    let expected = [("loss", 1, 1, 5.0), ("loss", 2, 3, 3.5), ("lr", 1, 1, 0.1)];
+    assert_eq!(read_points(&telemetry, all()).await, expected.map(|(s, t, g, v)| (s.to_owned(), t, g, v)));
+}
+
+#[tokio::test]
+async fn points_are_chosen_by_series_and_step_and_read_in_pages() {
+    let (telemetry, _folder) = open(10).await;
+    let steps: Vec<_> = (1..=5).flat_map(|step| [("a", step, 1, 0.0), ("b", step, 1, 1.0)]).collect();
+    store(&telemetry, "a", &[points(1, &steps)]).await;
+    let only = MetricQuery { series: vec!["b".to_owned()], after_step: Some(3), ..all() };
+    assert_eq!(read_points(&telemetry, only).await.len(), 2);
+
+    let mut query = MetricQuery { limit: 4, ..Default::default() };
+    let mut seen = vec![];
+    loop {
+        let page = telemetry.points(&job(), &query).await.expect("a page");
+        seen.extend(page.points.iter().map(|point| (point.series.clone(), point.step)));
+        query.after = page.next;
+        if query.after.is_none() {
+            break;
+        }
+    }
+    let expected: Vec<_> =
+        ["a", "b"].into_iter().flat_map(|s| (1..=5).map(move |step| (s.to_owned(), step))).collect();
+    assert_eq!(seen, expected);
+}
+
+#[tokio::test]
+async fn values_that_are_no_numbers_are_kept() {
+    let (telemetry, _folder) = open(10).await;
+    store(&telemetry, "a", &[points(1, &[("loss", 1, 1, f64::NAN), ("loss", 2, 1, f64::INFINITY)])]).await;
+    let values: Vec<_> = read_points(&telemetry, all()).await.into_iter().map(|point| point.3).collect();
+    assert!(values[0].is_nan());
+    assert_eq!(values[1], f64::INFINITY);
+}
+
+#[tokio::test]
+async fn a_repeated_batch_is_stored_once() {
+    let (telemetry, _folder) = open(10).await;
+    assert_eq!(store(&telemetry, "a", &[lines(1, 1..=2)]).await, 1);
+    assert_eq!(store(&telemetry, "a", &[lines(1, 1..=2), lines(2, 3..=3)]).await, 2);
+    assert_eq!(store(&telemetry, "a", &[lines(1, 1..=2)]).await, 2);
+    let read = read_lines(&telemetry, LineNumber(0), v1::LogLevel::Unspecified).await;
+    assert_eq!(read, ["line 1", "line 2", "line 3"]);
+}
+
+#[tokio::test]
+async fn each_life_of_an_agent_counts_from_the_start() {
+    let (telemetry, _folder) = open(10).await;
+    store(&telemetry, "a", &[lines(7, 1..=1)]).await;
+    assert_eq!(store(&telemetry, "b", &[lines(1, 2..=2)]).await, 1);
+    assert_eq!(read_lines(&telemetry, LineNumber(0), v1::LogLevel::Unspecified).await.len(), 2);
+}
+
+#[tokio::test]
+async fn lines_are_read_from_the_tail_by_level() {
+    let (telemetry, _folder) = open(10).await;
+    store(&telemetry, "a", &[lines(1, 1..=6)]).await;
+    let after = telemetry.tail(&job(), v1::LogLevel::Warn, 2).await.expect("it can be read");
+    assert_eq!(read_lines(&telemetry, after, v1::LogLevel::Warn).await, ["line 3", "line 5"]);
+    let after = telemetry.tail(&job(), v1::LogLevel::Warn, 9).await.expect("it can be read");
+    assert_eq!(read_lines(&telemetry, after, v1::LogLevel::Warn).await.len(), 3);
+}
+
+#[tokio::test]
+async fn the_oldest_lines_are_dropped_and_counted() {
+    let (telemetry, _folder) = open(4).await;
+    store(&telemetry, "a", &[lines(1, 1..=3), lines(2, 4..=6)]).await;
+    store(&telemetry, "a", &[lines(3, 7..=7)]).await;
+    let read = read_lines(&telemetry, LineNumber(0), v1::LogLevel::Unspecified).await;
+    assert_eq!(read, ["line 4", "line 5", "line 6", "line 7"]);
+    assert_eq!(telemetry.n_dropped(&job()).await.expect("it can be read"), 3);
+}
+
+#[tokio::test]
+async fn new_lines_ring() {
+    let (telemetry, _folder) = open(10).await;
+    let mut bell = telemetry.newest_line();
+    store(&telemetry, "a", &[lines(1, 1..=2)]).await;
+    bell.changed().await.expect("the telemetry lives");
+    assert_eq!(*bell.borrow_and_update(), LineNumber(2));
+}
+
+#[tokio::test]
+async fn an_unreachable_file_is_named() {
+    let error = Telemetry::open("/nowhere/telemetry.sqlite", 1).await.expect_err("no such folder");
+    assert!(error.to_string().contains("/nowhere/telemetry.sqlite"), "{error}");
+}

@@ -1,0 +1,243 @@
+//! Events in, changes out: a small world of obedient agents around a model.
+
+mod invariants;
+mod membership;
+mod placement;
+mod recovery;
+mod requests;
+
+use std::{collections::BTreeMap, time::Duration};
+
+use kindred_proto::{
+    failure::{Failure, Reason},
+    ids::{Generation, JobId, NodeId, Rank, WorldSize},
+    v1::{self, RankState},
+};
+
+use super::*;
+
+const LEASE: Duration = Duration::from_secs(10);
+
+/// A model, its journal, and the agents that talk to it.
+struct World {
+    model: Model,
+    changes: Vec<Change>,
+    now: Timestamp,
+    agents: BTreeMap<String, v1::AgentReport>,
+    n_incarnations: u32,
+}
+
+impl World {
+    /// A world with nodes `node-1`, `node-2`, … of so many CPU devices each.
+    fn new(devices: &[u32]) -> Self {
+        let now = Timestamp(1_000_000);
+        let model = Model::new(State::default(), Rules::new(LEASE), now);
+        let mut world = Self { model, changes: vec![], now, agents: BTreeMap::new(), n_incarnations: 0 };
+        for (number, n_devices) in (1..).zip(devices) {
+            world.start_agent(&format!("node-{number}"), *n_devices);
+        }
+        world
+    }
+
+    /// Starts an agent, or starts it anew; it reports at once.
+    fn start_agent(&mut self, node: &str, n_devices: u32) {
+        self.n_incarnations += 1;
+        let kind = v1::DeviceKind::Cpu.into();
+        let devices = (0..n_devices).map(|index| v1::Device { index, kind, ..Default::default() });
+        let report = v1::AgentReport {
+            protocol_version: 1,
+            node_id: node.to_owned(),
+            node_name: node.to_owned(),
+            incarnation: format!("life-{}", self.n_incarnations),
+            devices: devices.collect(),
+            ..Default::default()
+        };
+        self.agents.insert(node.to_owned(), report);
+        self.report(node);
+    }
+
+    fn report(&mut self, node: &str) {
+        let report = self.agents[node].clone();
+        if self.model.check_report(&report).is_ok() {
+            self.model.observe(self.now, Observation::Reported(Box::new(report)));
+        }
+        self.settle();
+    }
+
+    fn report_all(&mut self) {
+        let nodes: Vec<_> = self.agents.keys().cloned().collect();
+        nodes.iter().for_each(|node| self.report(node));
+    }
+
+    /// Lets an agent do what it is ordered to, and report it.
+    fn obey(&mut self, node: &str) {
+        let orders = self.model.orders(&node.into());
+        let report = self.agents.get_mut(node).expect("a started agent");
+        report.ranks.retain(|seen| orders.iter().any(|order| is_same(seen, order)));
+        for order in orders {
+            let is_stop = order.action() == v1::ordered_rank::Action::Stop;
+            let seen = match report.ranks.iter().position(|seen| is_same(seen, &order)) {
+                Some(place) => &mut report.ranks[place],
+                None => {
+                    report.ranks.push(started(&order));
+                    report.ranks.last_mut().expect("it was pushed")
+                }
+            };
+            let is_over =
+                matches!(seen.state(), RankState::Finished | RankState::Failed | RankState::Stopped);
+            if is_stop && !is_over {
+                seen.set_state(RankState::Stopped);
+            }
+        }
+        self.report(node);
+    }
+
+    fn obey_all(&mut self) {
+        let nodes: Vec<_> = self.agents.keys().cloned().collect();
+        nodes.iter().for_each(|node| self.obey(node));
+    }
+
+    /// Changes what an agent will say of a rank.
+    fn edit(&mut self, job_id: &JobId, rank: u32, edit: impl FnOnce(&mut v1::ObservedRank)) {
+        let generation = self.job(job_id).generation.0;
+        let ranks = self.agents.values_mut().flat_map(|report| &mut report.ranks);
+        let seen = ranks.into_iter().find(|seen| {
+            seen.job_id == job_id.as_str() && seen.rank == rank && seen.generation == generation
+        });
+        edit(seen.expect("a rank that was started"));
+    }
+
+    fn fail(&mut self, job_id: &JobId, rank: u32, reason: Reason) {
+        let failure = v1::Failure::from(&Failure::new(reason, format!("rank {rank} met a fault")));
+        self.edit(job_id, rank, |seen| {
+            seen.set_state(RankState::Failed);
+            seen.failure = Some(failure);
+        });
+        self.report_all();
+    }
+
+    /// Lets all ranks of a job train at a step.
+    fn train(&mut self, job_id: &JobId, step: u64) {
+        for rank in 0..self.job(job_id).submission.world_size.0 {
+            self.edit(job_id, rank, |seen| {
+                seen.set_state(RankState::Training);
+                seen.progress = Some(v1::Progress { step, ..Default::default() });
+            });
+        }
+        self.report_all();
+    }
+
+    fn finish(&mut self, job_id: &JobId, rank: u32) {
+        self.edit(job_id, rank, |seen| {
+            seen.set_state(RankState::Finished);
+            seen.result = (rank == 0).then(v1::JobResult::default);
+        });
+        self.report_all();
+    }
+
+    fn pass(&mut self, duration: Duration) {
+        self.now = self.now.plus(duration);
+        self.settle();
+    }
+
+    fn submit(&mut self, n_ranks: u32) -> JobId {
+        self.try_submit(&format!("request-{}", self.changes.len()), submission(n_ranks)).expect("a good job")
+    }
+
+    fn try_submit(&mut self, request_id: &str, submission: Submission) -> Result<JobId, Failure> {
+        let request_id = request_id.to_owned();
+        self.wish(&Event::Submitted { request_id, submission: Box::new(submission) })
+    }
+
+    fn cancel(&mut self, job_id: &JobId) -> Result<JobId, Failure> {
+        self.wish(&Event::CancelRequested { job_id: job_id.clone(), reason: "no longer needed".to_owned() })
+    }
+
+    fn wish(&mut self, event: &Event) -> Result<JobId, Failure> {
+        let decision = self.model.decide(self.now, event)?;
+        self.evolve(decision.changes);
+        self.settle();
+        Ok(decision.job_id.expect("wishes are about a job"))
+    }
+
+    fn settle(&mut self) {
+        for _ in 0..64 {
+            let decision = self.model.decide(self.now, &Event::Tick).expect("a tick is never refused");
+            if decision.changes.is_empty() {
+                return;
+            }
+            self.evolve(decision.changes);
+        }
+        panic!("decisions do not come to rest");
+    }
+
+    fn evolve(&mut self, changes: Vec<Change>) {
+        changes.iter().for_each(|change| self.model.evolve(change));
+        self.changes.extend(changes);
+    }
+
+    /// Starts the coordinator anew, from its journal.
+    fn restart(&mut self) {
+        let state = State::replay(&self.changes);
+        self.model = Model::new(state, Rules::new(LEASE), self.now);
+        self.settle();
+    }
+
+    fn job(&self, job_id: &JobId) -> &Job {
+        self.model.job(job_id).expect("a job that was submitted")
+    }
+
+    fn state(&self, job_id: &JobId) -> JobState {
+        self.job(job_id).state
+    }
+
+    /// Node and device of each rank.
+    fn places(&self, job_id: &JobId) -> Vec<(&str, u32)> {
+        let live = self.job(job_id).live.as_ref().expect("a placed job");
+        let places = live.members.iter().map(|member| &member.placement);
+        places.map(|place| (place.node_id.as_str(), place.device_index)).collect()
+    }
+
+    /// A job of so many ranks that trains.
+    fn running(devices: &[u32], n_ranks: u32) -> (Self, JobId) {
+        let mut world = Self::new(devices);
+        let job_id = world.submit(n_ranks);
+        world.obey_all();
+        world.train(&job_id, 1);
+        assert_eq!(world.state(&job_id), JobState::Running);
+        (world, job_id)
+    }
+}
+
+fn submission(n_ranks: u32) -> Submission {
+    let checkpoint = v1::CheckpointPolicy { keep_last: Some(2), ..Default::default() };
+    let recipe = v1::Recipe { checkpoint: Some(checkpoint), ..Default::default() };
+    Submission {
+        name: "test".to_owned(),
+        world_size: WorldSize(n_ranks),
+        needs_gpu: false,
+        user_failures: 0,
+        infrastructure_failures: 4,
+        no_progress: 2,
+        spec: Wire(v1::JobSpec { ranks: Some(n_ranks), recipe: Some(recipe), ..Default::default() }),
+    }
+}
+
+fn is_same(seen: &v1::ObservedRank, order: &v1::OrderedRank) -> bool {
+    (&seen.job_id, seen.generation, seen.rank) == (&order.job_id, order.generation, order.rank)
+}
+
+fn started(order: &v1::OrderedRank) -> v1::ObservedRank {
+    v1::ObservedRank {
+        job_id: order.job_id.clone(),
+        generation: order.generation,
+        rank: order.rank,
+        state: RankState::Starting.into(),
+        ..Default::default()
+    }
+}
+
+fn checkpoint(job_id: &JobId, generation: u64, step: u64) -> v1::Checkpoint {
+    let id = kindred_proto::ids::CheckpointId::of(kindred_proto::ids::Step(step), Generation(generation));
+    v1::Checkpoint { id: id.to_string(), job_id: job_id.to_string(), generation, step, ..Default::default() }
+}

@@ -1,0 +1,183 @@
+//! Faults: which generation they end, who pays, and what follows.
+
+use super::*;
+
+fn last_fault(world: &World, job_id: &JobId) -> Failure {
+    Failure::from(&world.job(job_id).last_fault.as_ref().expect("a fault").0)
+}
+
+fn failure(world: &World, job_id: &JobId) -> Failure {
+    assert_eq!(world.state(job_id), JobState::Failed);
+    Failure::from(&world.job(job_id).failure.as_ref().expect("a failure").0)
+}
+
+#[test]
+fn a_job_succeeds_when_all_ranks_finished() {
+    let (mut world, job_id) = World::running(&[2], 2);
+    world.finish(&job_id, 0);
+    assert_eq!(world.state(&job_id), JobState::Running);
+    world.finish(&job_id, 1);
+    assert_eq!(world.state(&job_id), JobState::Succeeded);
+    assert!(world.job(&job_id).result.is_some());
+    assert!(world.model.orders(&"node-1".into()).is_empty());
+}
+
+#[test]
+fn a_lost_rank_opens_the_next_generation_once_the_others_are_gone() {
+    let (mut world, job_id) = World::running(&[2], 2);
+    world.fail(&job_id, 1, Reason::RankExited);
+    assert_eq!(world.state(&job_id), JobState::Recovering);
+    assert_eq!(world.job(&job_id).generation, Generation(1));
+    assert_eq!(world.job(&job_id).live_generation(), None);
+    let orders = world.model.orders(&"node-1".into());
+    assert_eq!(orders.len(), 1);
+    assert_eq!(orders[0].action(), v1::ordered_rank::Action::Stop);
+
+    world.obey_all();
+    assert_eq!(world.state(&job_id), JobState::Starting);
+    assert_eq!(world.job(&job_id).live_generation(), Some(Generation(2)));
+    assert_eq!(world.job(&job_id).spent.infrastructure, 1);
+}
+
+#[test]
+fn the_next_generation_starts_from_the_newest_checkpoint() {
+    let (mut world, job_id) = World::running(&[2], 2);
+    for step in [10, 20, 30] {
+        let checkpoint = checkpoint(&job_id, 1, step);
+        world.edit(&job_id, 0, |seen| seen.checkpoints.push(checkpoint));
+        world.report_all();
+    }
+    let ids: Vec<_> = world.job(&job_id).checkpoints.iter().map(|it| it.step).collect();
+    assert_eq!(ids, [20, 30], "the policy keeps two");
+    world.fail(&job_id, 1, Reason::RankExited);
+    world.obey_all();
+    let resume_from = world.model.orders(&"node-1".into())[0].resume_from.clone();
+    assert_eq!(resume_from, Some(checkpoint(&job_id, 1, 30)));
+}
+
+#[test]
+fn a_checkpoint_of_an_old_generation_is_not_recorded() {
+    let (mut world, job_id) = World::running(&[2], 2);
+    world.fail(&job_id, 1, Reason::RankExited);
+    world.obey_all();
+    world.obey_all();
+    let stale = checkpoint(&job_id, 1, 10);
+    world.edit(&job_id, 0, |seen| seen.checkpoints.push(stale));
+    world.report_all();
+    assert!(world.job(&job_id).checkpoints.is_empty());
+}
+
+#[test]
+fn a_users_fault_ends_the_job_with_that_fault() {
+    let (mut world, job_id) = World::running(&[2], 2);
+    world.fail(&job_id, 1, Reason::DataNotFound);
+    let failure = failure(&world, &job_id);
+    assert_eq!(failure.reason, Reason::DataNotFound);
+    assert_eq!((failure.node_id, failure.rank), (Some(NodeId::from("node-1")), Some(Rank(1))));
+    let waiting = world.submit(2);
+    assert_eq!(world.state(&waiting), JobState::Pending, "rank 0 still holds its device");
+    world.obey_all();
+    assert_eq!(world.state(&waiting), JobState::Starting);
+}
+
+#[test]
+fn a_users_faults_may_be_forgiven() {
+    let mut world = World::new(&[1]);
+    let forgiving = Submission { user_failures: 1, ..submission(1) };
+    let job_id = world.try_submit("a", forgiving).expect("a good job");
+    world.obey_all();
+    world.fail(&job_id, 0, Reason::NotFinite);
+    assert_eq!(world.state(&job_id), JobState::Starting);
+    world.obey_all();
+    world.fail(&job_id, 0, Reason::NotFinite);
+    assert_eq!(failure(&world, &job_id).reason, Reason::NotFinite);
+}
+
+#[test]
+fn lost_ranks_are_forgiven_as_often_as_the_budget_says() {
+    let (mut world, job_id) = World::running(&[1], 1);
+    for step in 2..6 {
+        world.train(&job_id, step);
+        world.fail(&job_id, 0, Reason::RankExited);
+        assert_eq!(world.state(&job_id), JobState::Starting);
+        world.obey_all();
+    }
+    world.train(&job_id, 9);
+    world.fail(&job_id, 0, Reason::RankExited);
+    let failure = failure(&world, &job_id);
+    assert_eq!(failure.reason, Reason::RankExited);
+    assert_eq!(failure.message, "fault 5 of 4 allowed: rank 0 met a fault");
+}
+
+#[test]
+fn generations_without_a_new_step_are_counted() {
+    let (mut world, job_id) = World::running(&[1], 1);
+    world.train(&job_id, 7);
+    for _ in 0..3 {
+        world.fail(&job_id, 0, Reason::RankExited);
+        assert_eq!(world.state(&job_id), JobState::Starting);
+        world.obey_all();
+        world.train(&job_id, 7);
+    }
+    world.fail(&job_id, 0, Reason::RankExited);
+    let failure = failure(&world, &job_id);
+    assert_eq!(failure.reason, Reason::NoProgress);
+    assert_eq!(failure.message, "3 generations in a row took no new step; the last: rank 0 met a fault");
+}
+
+#[test]
+fn a_lost_peer_is_not_the_cause() {
+    let (mut world, job_id) = World::running(&[2], 2);
+    world.fail(&job_id, 0, Reason::PeerLost);
+    assert_eq!(world.state(&job_id), JobState::Running, "a better cause may come");
+    world.fail(&job_id, 1, Reason::OutOfMemory);
+    assert_eq!(last_fault(&world, &job_id).reason, Reason::OutOfMemory);
+}
+
+#[test]
+fn a_lost_peer_is_the_cause_when_no_better_one_comes() {
+    let (mut world, job_id) = World::running(&[2], 2);
+    world.fail(&job_id, 0, Reason::PeerLost);
+    world.pass(Duration::from_millis(999));
+    assert_eq!(world.state(&job_id), JobState::Running);
+    world.pass(Duration::from_millis(1));
+    assert_eq!(last_fault(&world, &job_id).reason, Reason::PeerLost);
+}
+
+#[test]
+fn a_better_cause_that_comes_late_is_kept() {
+    let (mut world, job_id) = World::running(&[1, 1], 2);
+    world.fail(&job_id, 0, Reason::PeerLost);
+    world.pass(Duration::from_secs(1));
+    assert_eq!(last_fault(&world, &job_id).reason, Reason::PeerLost);
+    world.pass(Duration::from_secs(6));
+    world.report("node-1");
+    world.pass(Duration::from_secs(4));
+    let fault = last_fault(&world, &job_id);
+    assert_eq!(fault.reason, Reason::NodeLost);
+    assert_eq!(fault.message, "rank 1 was lost with node-2, which sent no report for 10 s");
+    assert_eq!(world.job(&job_id).reason, "needs 2 cpu devices, 1 free: node-2 is lost");
+}
+
+#[test]
+fn a_fault_of_an_old_generation_changes_nothing() {
+    let (mut world, job_id) = World::running(&[2], 2);
+    world.fail(&job_id, 1, Reason::RankExited);
+    world.obey_all();
+    world.obey_all();
+    let n_changes = world.changes.len();
+    let mut stale =
+        started(&v1::OrderedRank { job_id: job_id.to_string(), generation: 1, ..Default::default() });
+    stale.set_state(RankState::Failed);
+    world.agents.get_mut("node-1").expect("a started agent").ranks.push(stale);
+    world.report("node-1");
+    assert_eq!(world.changes.len(), n_changes);
+}
+
+#[test]
+fn a_rank_that_finishes_without_a_result_is_a_fault() {
+    let (mut world, job_id) = World::running(&[1], 1);
+    world.edit(&job_id, 0, |seen| seen.set_state(RankState::Finished));
+    world.report_all();
+    assert_eq!(last_fault(&world, &job_id).message, "rank 0 on node-1 finished without a result");
+}
