@@ -5,11 +5,12 @@ use kindred_proto::{
     ids::JobId,
     v1,
 };
+use tokio::sync::watch;
 use tracing::{error, info, warn};
 
 use super::{
     Engine,
-    command::{Command, Reply, send},
+    command::{Command, Question, Reply, send},
     logs,
 };
 use crate::{
@@ -26,22 +27,58 @@ struct Draft {
     changes: Vec<Change>,
 }
 
-/// Someone who waits for a wish.
+/// Those who wait for an answer of this turn.
+#[derive(Default)]
+struct Waiting {
+    wishes: Vec<(Event, Reply<v1::Job>)>,
+    questions: Vec<Box<dyn Question>>,
+    watches: Vec<(JobId, Reply<watch::Receiver<v1::Job>>)>,
+}
+
+/// Someone who waits for a wish that was decided upon.
 struct Wisher {
     reply: Reply<v1::Job>,
     outcome: Result<JobId, Failure>,
+    /// True when the outcome holds only once the draft is stored.
+    needs_store: bool,
 }
 
 impl<J: Journal> Engine<J> {
     /// Serves commands, and asks what the passing of time changes.
     pub(super) async fn turn(&mut self, commands: Vec<Command>) {
+        let now = self.step_clock();
+        let Waiting { wishes, questions, watches } = self.hear(now, commands);
+
+        let mut draft = Draft { model: None, changes: vec![] };
+        let decide = |(event, reply)| self.wish(now, &mut draft, &event, reply);
+        let wishers: Vec<_> = wishes.into_iter().map(decide).collect();
+        self.settle(now, &mut draft);
+        let stored = self.store(draft).await;
+
+        for wisher in wishers {
+            self.answer(wisher, &stored);
+        }
+        for question in questions {
+            question.answer(now, &self.model);
+        }
+        for (job_id, reply) in watches {
+            send(reply, self.watchers.watch(&self.model, &job_id));
+        }
+        self.publish(stored.unwrap_or(false));
+    }
+
+    fn step_clock(&mut self) -> Timestamp {
         let (now, held_up) = self.clock.step();
         if let Some(duration) = held_up {
             warn!(elapsed_ms = duration.as_millis(), "the coordinator was held up; no lease ran meanwhile");
             self.model.observe(now, Observation::HeldUp(duration));
         }
-        let mut wishes = vec![];
-        let mut readers = vec![];
+        now
+    }
+
+    /// Takes in what agents say, and lays the rest ready.
+    fn hear(&mut self, now: Timestamp, commands: Vec<Command>) -> Waiting {
+        let mut waiting = Waiting::default();
         for command in commands {
             match command {
                 Command::Connect { report, reply } => {
@@ -50,24 +87,13 @@ impl<J: Journal> Engine<J> {
                 Command::Report { session, report } => {
                     self.agents.report(now, &mut self.model, session, *report);
                 }
-                Command::Wish { event, reply } => wishes.push((event, reply)),
-                reader => readers.push(reader),
+                Command::Wish { event, reply } => waiting.wishes.push((event, reply)),
+                Command::Ask(question) => waiting.questions.push(question),
+                Command::Watch { job_id, reply } => waiting.watches.push((job_id, reply)),
             }
         }
         self.agents.drop_closed(now, &mut self.model);
-
-        let mut draft = Draft { model: None, changes: vec![] };
-        let wishers: Vec<_> =
-            wishes.into_iter().map(|(event, reply)| self.wish(now, &mut draft, &event, reply)).collect();
-        self.settle(now, &mut draft);
-        let stored = self.store(draft).await;
-        for wisher in wishers {
-            self.answer(wisher, &stored);
-        }
-        for reader in readers {
-            self.read(now, reader);
-        }
-        self.publish(stored.unwrap_or(false));
+        waiting
     }
 
     fn wish(&self, now: Timestamp, draft: &mut Draft, event: &Event, reply: Reply<v1::Job>) -> Wisher {
@@ -76,7 +102,7 @@ impl<J: Journal> Engine<J> {
             draft.evolve(&self.model, changes);
             job_id.ok_or_else(|| Failure::new(Reason::Internal, "a wish was decided without a job"))
         });
-        Wisher { reply, outcome }
+        Wisher { reply, outcome, needs_store: draft.model.is_some() }
     }
 
     /// Lets the draft decide until there is nothing left to decide.
@@ -111,19 +137,13 @@ impl<J: Journal> Engine<J> {
     }
 
     fn answer(&self, wisher: Wisher, stored: &Result<bool, Failure>) {
-        let answer = wisher.outcome.and_then(|job_id| {
-            stored.clone()?;
-            self.model.job(&job_id).map(|job| self.model.job_view(job))
-        });
+        let answer = match (wisher.needs_store, stored) {
+            (true, Err(failure)) => Err(failure.clone()),
+            _ => {
+                wisher.outcome.and_then(|job_id| self.model.job(&job_id).map(|job| self.model.job_view(job)))
+            }
+        };
         send(wisher.reply, answer);
-    }
-
-    fn read(&mut self, now: Timestamp, reader: Command) {
-        match reader {
-            Command::Ask(question) => question.answer(now, &self.model),
-            Command::Watch { job_id, reply } => send(reply, self.watchers.watch(&self.model, &job_id)),
-            other => other.refuse(Failure::new(Reason::Internal, "not a question")),
-        }
     }
 
     fn publish(&mut self, has_changed: bool) {

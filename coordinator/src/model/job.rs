@@ -6,7 +6,7 @@ use kindred_proto::{
     v1,
 };
 
-use super::{JobChange, LiveGeneration, Submission, Timestamp, Wire, change::Charge, retry};
+use super::{JobChange, LiveGeneration, Outcome, Submission, Timestamp, Wire, change::Charge, retry};
 
 /// One job.
 #[derive(Clone, Debug, PartialEq)]
@@ -192,9 +192,7 @@ impl Job {
                 self.spent = self.spent.after(*charge, *reached);
                 self.stop_generation(at);
                 self.last_fault = Some(fault.clone());
-                if self.state != JobState::Cancelling {
-                    self.enter(JobState::Recovering, format!("recovers: {}", fault.message));
-                }
+                self.enter(JobState::Recovering, format!("recovers: {}", fault.message));
             }
             JobChange::GenerationOver => self.live = None,
             JobChange::CancelRequested { reason } => {
@@ -232,8 +230,8 @@ impl Job {
     }
 
     /// What a rank says of the loss of its peer gives way to what became of that peer, should that come later.
-    fn keep_better_cause(&mut self, outcome: &super::Outcome) {
-        let super::Outcome::Failed { fault } = outcome else { return };
+    fn keep_better_cause(&mut self, outcome: &Outcome) {
+        let Outcome::Failed { fault } = outcome else { return };
         let is_ending = self.live.as_ref().is_some_and(|live| live.ending_since.is_some());
         let has_consequence = self.last_fault.as_ref().is_some_and(|last| is_consequence(last));
         if is_ending && has_consequence && !is_consequence(fault) {

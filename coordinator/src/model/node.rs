@@ -80,6 +80,17 @@ impl Node {
     }
 }
 
+impl NodeDescription {
+    /// True when the report says nothing else; called for every node at every turn, so it copies nothing.
+    fn is_of(&self, report: &v1::AgentReport) -> bool {
+        self.incarnation.as_str() == report.incarnation
+            && self.name == report.node_name
+            && self.agent_version == report.agent_version
+            && self.data_address == report.data_address
+            && self.devices.iter().map(|device| &device.0).eq(&report.devices)
+    }
+}
+
 impl Model {
     /// Refuses a report that must not be taken in.
     ///
@@ -130,10 +141,10 @@ impl Model {
     /// Nodes that joined, changed, or are long gone.
     pub(super) fn decide_nodes(&self, now: Timestamp) -> Vec<Change> {
         let described = self.observed.contacts().filter_map(|(node_id, contact)| {
-            let description = contact.description();
-            let is_known = self.state.node(node_id).is_some_and(|node| node.description == description);
+            let is_known =
+                self.state.node(node_id).is_some_and(|node| node.description.is_of(&contact.report));
             let is_news = !is_known && !self.is_lost(now, node_id);
-            is_news.then(|| Change::node(node_id, now, NodeChange::Described(description)))
+            is_news.then(|| Change::node(node_id, now, NodeChange::Described(contact.description())))
         });
         let forgotten = self.state.nodes().filter(|node| self.is_forgettable(now, node));
         described.chain(forgotten.map(|node| Change::node(&node.id, now, NodeChange::Forgotten))).collect()
