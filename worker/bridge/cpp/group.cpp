@@ -92,10 +92,13 @@ at::Tensor Group::Inner::all_gather(const at::Tensor& local) const {
   auto shape = input.sizes().vec();
   shape.insert(shape.begin(), group->getSize());
   auto gathered = at::empty(shape, input.options());
+  if (input.numel() == 0) return gathered;
   auto work = start([&](c10d::Backend& backend) {
+    // Gloo wants one dimension, which it cuts into equal parts.
+    auto flat = gathered.view(-1), local_flat = input.view(-1);
     c10d::AllgatherOptions options;
     options.timeout = timeout;
-    return backend._allgather_base(gathered, input, options);
+    return backend._allgather_base(flat, local_flat, options);
   });
   finish(*work);
   return gathered;
