@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use super::{
     command::{Connected, Reply, send},
-    session::Reported,
+    intake::Reported,
 };
 use crate::{
     config::Config,

@@ -3,7 +3,7 @@
 use kindred_proto::{failure::Failure, ids::JobId, v1};
 use tokio::sync::{oneshot, watch};
 
-use super::{agents::SessionId, session::Reported};
+use super::{agents::SessionId, intake::Reported};
 use crate::model::{Event, Model, Timestamp};
 
 /// Where an answer goes.

@@ -8,6 +8,7 @@ mod agents;
 mod clock;
 mod command;
 mod handle;
+mod intake;
 mod log_reader;
 mod logs;
 mod publish;

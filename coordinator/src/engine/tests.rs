@@ -328,6 +328,24 @@ async fn followed_lines_end_with_the_job() {
 }
 
 #[tokio::test]
+async fn nothing_after_a_batch_that_was_not_stored_is_acknowledged() {
+    let running = Running::start().await;
+    time::resume();
+    let mut intake = intake::Intake::new(running.handle.telemetry().clone());
+    let with = |sequences: &[u64]| {
+        let batches = sequences.iter().map(|&sequence| v1::TelemetryBatch { sequence, ..Default::default() });
+        v1::AgentReport { telemetry: batches.collect(), ..report(None) }
+    };
+    assert_eq!(intake.take(with(&[1, 2])).await.telemetry_acknowledged, 2);
+    running.handle.telemetry().set_failing(true).await;
+    assert_eq!(intake.take(with(&[3])).await.telemetry_acknowledged, 0);
+    running.handle.telemetry().set_failing(false).await;
+    assert_eq!(intake.take(with(&[4])).await.telemetry_acknowledged, 0, "batch 3 is missing");
+    assert_eq!(intake.take(with(&[3, 4])).await.telemetry_acknowledged, 4);
+    assert_eq!(intake.take(with(&[5])).await.telemetry_acknowledged, 5);
+}
+
+#[tokio::test]
 async fn no_lease_runs_while_the_engine_is_held_up() {
     let running = Running::start().await;
     let session = running.with_job().await;

@@ -66,15 +66,16 @@ impl Model {
     fn pool(&self, now: Timestamp, kind: v1::DeviceKind) -> Pool<'_> {
         let mut pool = Pool::default();
         for node in self.state.nodes() {
-            let devices = node.devices(kind);
-            if !devices.is_empty() {
-                self.add_to_pool(now, node, devices, &mut pool);
-            }
+            self.add_to_pool(now, node, kind, &mut pool);
         }
         pool
     }
 
-    fn add_to_pool<'a>(&self, now: Timestamp, node: &'a Node, devices: Vec<u32>, pool: &mut Pool<'a>) {
+    fn add_to_pool<'a>(&self, now: Timestamp, node: &'a Node, kind: v1::DeviceKind, pool: &mut Pool<'a>) {
+        let devices = node.devices(kind);
+        if devices.is_empty() {
+            return;
+        }
         let standing = self.standing(now, &node.id);
         let silence = self.observed.silence(now, &node.id);
         let may_come_back = silence <= self.rules.lease + self.rules.hold_after_loss;
@@ -85,11 +86,14 @@ impl Model {
             return pool.excuses.push(excuse);
         }
         let held = self.held_devices(&node.id);
-        let (busy, free): (Vec<_>, Vec<_>) = devices.into_iter().partition(|index| held.contains_key(index));
+        let (free, busy): (Vec<_>, Vec<_>) = devices
+            .into_iter()
+            .map(|index| (index, held.get(&(kind, index))))
+            .partition(|(_, holder)| holder.is_none());
         let holders: BTreeSet<_> =
-            busy.iter().filter_map(|index| held.get(index)).map(|(job, _)| job).collect();
+            busy.into_iter().filter_map(|(_, holder)| holder).map(|(job, _)| job).collect();
         pool.excuses.extend(holders.into_iter().map(|job| format!("{job} runs on {}", node.name())));
-        pool.offers.push(Offer { node, free });
+        pool.offers.push(Offer { node, free: free.into_iter().map(|(index, _)| index).collect() });
     }
 
     /// Why a node takes no rank at all.
@@ -104,13 +108,14 @@ impl Model {
         Some(format!("{} {state}", node.name()))
     }
 
-    /// Devices of a node that ranks hold, with job and rank.
-    pub(super) fn held_devices(&self, node_id: &NodeId) -> BTreeMap<u32, (JobId, Rank)> {
+    /// Devices of a node that ranks hold, by kind and index, with job and rank.
+    pub(super) fn held_devices(&self, node_id: &NodeId) -> BTreeMap<(v1::DeviceKind, u32), (JobId, Rank)> {
         let mut held = BTreeMap::new();
         for job in self.state.active_jobs() {
             for (rank, member) in job.live.iter().flat_map(|live| live.ranks()) {
                 if member.ended.is_none() && member.placement.node_id == *node_id {
-                    held.insert(member.placement.device_index, (job.id.clone(), rank));
+                    let device = (job.submission.device_kind(), member.placement.device_index);
+                    held.insert(device, (job.id.clone(), rank));
                 }
             }
         }

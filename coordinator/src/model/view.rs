@@ -47,7 +47,7 @@ impl Model {
     fn device_views(&self, node: &Node) -> Vec<v1::Device> {
         let held = self.held_devices(&node.id);
         let view = |device: &v1::Device| {
-            let holder = held.get(&device.index);
+            let holder = held.get(&(device.kind(), device.index));
             let job_id = holder.map(|(job_id, _)| job_id.to_string()).unwrap_or_default();
             v1::Device { job_id, rank: holder.map(|(_, rank)| rank.0), ..device.clone() }
         };

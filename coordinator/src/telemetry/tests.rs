@@ -16,6 +16,14 @@ async fn open(max_lines_per_job: u64) -> (Telemetry, TempDir) {
     (telemetry.expect("a new file"), folder)
 }
 
+impl Telemetry {
+    /// Lets every write fail from now on, as a file that cannot be written does, or work again.
+    pub(crate) async fn set_failing(&self, is_failing: bool) {
+        let pragma = if is_failing { "PRAGMA query_only = ON" } else { "PRAGMA query_only = OFF" };
+        sqlx::query(pragma).execute(&self.writer).await.expect("a pragma always works");
+    }
+}
+
 async fn store(telemetry: &Telemetry, incarnation: &str, batches: &[v1::TelemetryBatch]) -> u64 {
     let (node_id, incarnation) = (NodeId::new("node-1"), Incarnation::new(incarnation));
     telemetry.store(&node_id, &incarnation, batches).await.expect("they can be stored")

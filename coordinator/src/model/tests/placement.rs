@@ -104,6 +104,24 @@ fn devices_of_different_kinds_do_not_wait_for_each_other() {
 }
 
 #[test]
+fn devices_of_different_kinds_have_indices_of_their_own() {
+    let mut world = World::new(&[1]);
+    let kind = v1::DeviceKind::Cuda.into();
+    let agent = world.agents.get_mut("node-1").expect("a started agent");
+    agent.devices.push(v1::Device { kind, ..Default::default() });
+    world.report("node-1");
+    let cpu = world.submit(1);
+    let gpu = Submission { needs_gpu: true, ..submission(1) };
+    let gpu = world.try_submit("gpu", gpu).expect("a good job");
+    assert_eq!(world.places(&cpu), [("node-1", 0)]);
+    assert_eq!(world.places(&gpu), [("node-1", 0)]);
+    let node = world.model.state().node(&"node-1".into()).expect("a node that joined");
+    let holders: Vec<_> =
+        world.model.node_view(world.now, node).devices.into_iter().map(|device| device.job_id).collect();
+    assert_eq!(holders, [cpu.as_str(), gpu.as_str()]);
+}
+
+#[test]
 fn a_node_that_still_runs_old_ranks_takes_no_new_ones() {
     let mut world = World::new(&[1]);
     let agent = world.agents.get_mut("node-1").expect("a started agent");
