@@ -14,7 +14,7 @@ use uuid::Uuid;
 use super::{
     answer,
     page::{self, Bounds, Pages},
-    refuse, streams,
+    streams,
 };
 use crate::engine::{Handle, JobQuery, LogQuery, MetricCursor, MetricQuery};
 
@@ -74,7 +74,7 @@ impl JobService for Jobs {
         request: Request<v1::WatchJobRequest>,
     ) -> Result<Response<Self::WatchJobStream>, Status> {
         let job_id = JobId::new(request.into_inner().job_id);
-        let jobs = self.handle.watch_job(&job_id).await.map_err(refuse)?;
+        let jobs = answer(self.handle.watch_job(&job_id)).await?.into_inner();
         let answers = jobs.map(|job| v1::WatchJobResponse { job: Some(job) });
         Ok(Response::new(streams::newest_until(self.shutdown.clone(), answers)))
     }
@@ -91,7 +91,8 @@ impl JobService for Jobs {
             min_level: request.min_level(),
             follow: request.follow,
         };
-        let batches = self.handle.read_logs(&JobId::new(request.job_id), query).await.map_err(refuse)?;
+        let job_id = JobId::new(request.job_id);
+        let batches = answer(self.handle.read_logs(&job_id, query)).await?.into_inner();
         let answers = batches.map(|lines| Ok(v1::ReadLogsResponse { lines: lines? }));
         Ok(Response::new(streams::until(self.shutdown.clone(), answers)))
     }

@@ -1,9 +1,9 @@
 //! How a command ends: one exit code per outcome, and the error that says why.
 
-use std::{fmt, io, process::ExitCode};
+use std::{error::Error as _, fmt, io, process::ExitCode};
 
 use kindred_proto::{
-    failure::{self, Failure, Kind},
+    failure::{self, Failure, Kind, Reason},
     v1,
 };
 use tonic::{Code, Status};
@@ -94,12 +94,13 @@ impl Error {
 
     /// A call that was refused or did not arrive.
     pub fn from_status(address: &str, status: &Status) -> Self {
-        if is_lost(status) {
+        let failure = failure::from_status(status);
+        if failure.reason == Reason::Unreachable || status.source().is_some() {
             return Self::unreachable(address, &root_cause(status));
         }
-        let failure = failure::from_status(status);
-        let exit = match status.code() {
-            Code::InvalidArgument => Exit::Invalid,
+        let exit = match (failure.reason, status.code()) {
+            (Reason::ShuttingDown, _) => Exit::Unreachable,
+            (_, Code::InvalidArgument) => Exit::Invalid,
             _ => Exit::Other,
         };
         Self::new(exit, failure.message)
@@ -108,7 +109,7 @@ impl Error {
 
 /// Whether a call failed because the coordinator is away, so that trying again later makes sense.
 pub fn is_lost(status: &Status) -> bool {
-    status.code() == Code::Unavailable || std::error::Error::source(status).is_some()
+    status.code() == Code::Unavailable || status.source().is_some()
 }
 
 /// The innermost cause: the layers above it only say that there was an error.
@@ -127,17 +128,13 @@ impl fmt::Display for Error {
 }
 
 impl From<io::Error> for Error {
-    /// Output that nobody reads any more (`| head`) ends a command as if it had been interrupted, without noise
-    /// about a pipe being the user's first thought.
     fn from(error: io::Error) -> Self {
-        Self::new(Exit::Other, format!("cannot write the output: {error}"))
+        Self::new(Exit::Other, error.to_string())
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use kindred_proto::failure::Reason;
-
     use super::*;
 
     fn failed(reason: Reason) -> v1::Job {
@@ -174,6 +171,9 @@ mod tests {
             (error.exit, error.to_string()),
             (Exit::Invalid, "recipe.training.epochs: must be at least 1".into())
         );
+        let stopping = Status::from(Failure::new(Reason::ShuttingDown, "the coordinator stops"));
+        let error = Error::from_status("host:1", &stopping);
+        assert_eq!((error.exit, error.to_string()), (Exit::Unreachable, "the coordinator stops".into()));
         let error = Error::from_status("host:1", &Status::unavailable("gone"));
         assert_eq!(error.exit, Exit::Unreachable);
         assert!(error.to_string().contains("host:1") && error.to_string().contains("kindred up"), "{error}");

@@ -25,13 +25,14 @@ pub async fn run(global: &Global, args: Submit) -> Result<Exit, Error> {
     let request_id = args.request_id.unwrap_or_else(Uuid::new_v4).to_string();
     let job =
         create(&client, v1::CreateJobRequest { spec: Some(spec), request_id, validate_only: false }).await?;
-    if args.watch {
-        output::note(&format!("submitted {}", job.id));
-        return watch::follow(client, job.id).await;
+    if global.output == Format::Table {
+        output::result(&job.id)?;
     }
-    match global.output {
-        Format::Table => output::result(&job.id)?,
-        format => output::document(format, &output::value(&job, "Job"))?,
+    if args.watch {
+        return watch::follow(global, client, job.id).await;
+    }
+    if global.output != Format::Table {
+        output::document(global.output, &output::value(&job, "Job"))?;
     }
     Ok(Exit::Succeeded)
 }

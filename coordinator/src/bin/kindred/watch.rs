@@ -10,7 +10,7 @@ use tokio::{
 use tonic::Status;
 
 use crate::{
-    args::{Global, JobArg},
+    args::{Format, Global, JobArg},
     client::Client,
     exit::{self, Error, Exit},
     output,
@@ -26,11 +26,11 @@ const SILENCE: Duration = Duration::from_secs(45);
 
 /// Follows the job; the exit code says how it ended.
 pub async fn run(global: &Global, args: JobArg) -> Result<Exit, Error> {
-    follow(Client::connect(global).await?, args.job).await
+    follow(global, Client::connect(global).await?, args.job).await
 }
 
 /// Follows a job over a link that is there; Ctrl-C ends the watching, not the job.
-pub async fn follow(client: Client, job_id: String) -> Result<Exit, Error> {
+pub async fn follow(global: &Global, client: Client, job_id: String) -> Result<Exit, Error> {
     let mut display = Display::for_terminal();
     let ended = tokio::select! {
         ended = until_end(&client, &job_id, &mut display) => ended,
@@ -41,7 +41,7 @@ pub async fn follow(client: Client, job_id: String) -> Result<Exit, Error> {
         }
     };
     display.clear();
-    conclude(&ended?)
+    conclude(global.output, &ended?)
 }
 
 /// Reconnects as often as needed and gives the job once it has ended.
@@ -92,8 +92,12 @@ async fn one_stream(
 }
 
 /// Prints how the job ended: results to standard output, the rest to standard error.
-fn conclude(job: &v1::Job) -> Result<Exit, Error> {
+fn conclude(format: Format, job: &v1::Job) -> Result<Exit, Error> {
     let exit = Exit::of(job).ok_or_else(|| Error::new(Exit::Other, format!("{} has not ended", job.id)))?;
+    if format != Format::Table {
+        output::document(format, &output::value(job, "Job"))?;
+        return Ok(exit);
+    }
     match exit {
         Exit::Succeeded => output::result(&results(job).join("\n"))?,
         Exit::Cancelled => output::note(&format!("{} was cancelled{}", job.id, because(&job.reason))),

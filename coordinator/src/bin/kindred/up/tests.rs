@@ -18,7 +18,7 @@ fn a_state_folder_in_use_is_refused_with_the_pid() {
     assert!(error.to_string().contains("in use by process 4711"), "{error}");
     assert!(dir.join("address").exists(), "a running coordinator keeps its address");
     drop(held);
-    let plan = Plan::of(up(state.path())).ok().expect("free again");
+    let plan = Plan::of(up(state.path())).expect("free again");
     assert!(!dir.join("address").exists(), "the address of one that is gone is removed");
     assert_ne!(plan.args.listen.port(), 0);
 }

@@ -1,0 +1,10 @@
+//! The coordinator over real gRPC: an in-process server on a free port, the journal in memory, agents that are fakes.
+
+mod agents;
+mod cli;
+mod fixture;
+mod jobs;
+mod probes;
+mod process;
+mod shutdown;
+mod store;
