@@ -4,9 +4,7 @@
 //! with `num_classes=0`. Called by `train` at the end of a job, on rank 0. Non-goals: resuming from it.
 
 use std::{
-    collections::HashMap,
-    fs::{self, File},
-    io::{self, Write},
+    fs, io,
     path::{Path, PathBuf},
 };
 
@@ -14,27 +12,18 @@ use kindred_proto::{
     job_spec::JobSpec,
     recipe::{Recipe, Stem},
 };
-use safetensors::tensor::{Dtype, TensorView};
 use serde_json::json;
 use tch::{Device, Kind, Tensor};
 
-use crate::nn::ResNet;
+use crate::{
+    checkpoint::{self, write_synced},
+    nn::ResNet,
+};
 
-/// Why an encoder is not written.
+/// Why an encoder is not written; the cause names the file.
 #[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// The file system.
-    #[error("write {path}: {source}")]
-    Io {
-        /// File or folder.
-        path: PathBuf,
-        /// What it said.
-        source: io::Error,
-    },
-    /// The format.
-    #[error("encode the encoder: {0}")]
-    Format(#[from] safetensors::SafeTensorError),
-}
+#[error("export the encoder: {0}")]
+pub struct Error(#[from] pub checkpoint::Error);
 
 /// The encoder's tensors by torchvision's names: f32, contiguous, on the CPU.
 pub fn encoder_tensors(encoder: &ResNet) -> Vec<(String, Tensor)> {
@@ -47,36 +36,19 @@ pub fn encoder_tensors(encoder: &ResNet) -> Vec<(String, Tensor)> {
 /// Each file is synced and then renamed into place, the configuration first.
 ///
 /// # Errors
-/// When a file cannot be written.
+/// When a file cannot be written; the error names it.
 pub fn write_encoder(
     encoder: &ResNet,
     spec: &JobSpec,
     n_channels: u32,
     folder: &Path,
 ) -> Result<PathBuf, Error> {
-    fs::create_dir_all(folder).map_err(|source| Error::Io { path: folder.to_owned(), source })?;
+    fs::create_dir_all(folder).map_err(|source| in_place(folder, source))?;
     let config = format!("{:#}\n", config(&spec.recipe, n_channels));
     put(&folder.join("config.json"), config.as_bytes())?;
     let path = folder.join("encoder.safetensors");
-    put(&path, &encode(&encoder_tensors(encoder))?)?;
+    put(&path, &checkpoint::encode(&encoder_tensors(encoder), &[("format", "pt")])?)?;
     Ok(path)
-}
-
-fn encode(tensors: &[(String, Tensor)]) -> Result<Vec<u8>, Error> {
-    let bytes: Vec<Vec<u8>> = tensors.iter().map(|(_, tensor)| little_endian(tensor)).collect();
-    let mut views = Vec::with_capacity(tensors.len());
-    for ((name, tensor), bytes) in tensors.iter().zip(&bytes) {
-        let shape = tensor.size().iter().map(|&length| length as usize).collect();
-        views.push((name.as_str(), TensorView::new(Dtype::F32, shape, bytes)?));
-    }
-    let metadata = HashMap::from([("format".to_owned(), "pt".to_owned())]);
-    Ok(safetensors::serialize(views, Some(metadata))?)
-}
-
-fn little_endian(tensor: &Tensor) -> Vec<u8> {
-    let mut values = vec![0_f32; tensor.numel()];
-    tensor.copy_data(&mut values, tensor.numel());
-    values.iter().flat_map(|value| value.to_le_bytes()).collect()
 }
 
 /// What a loader must know beside the tensors; field names as timm's where timm has one.
@@ -102,9 +74,60 @@ fn config(recipe: &Recipe, n_channels: u32) -> serde_json::Value {
 }
 
 fn put(path: &Path, bytes: &[u8]) -> Result<(), Error> {
-    let error = |source| Error::Io { path: path.to_owned(), source };
     let partial = path.with_extension("partial");
-    let mut file = File::create(&partial).map_err(error)?;
-    file.write_all(bytes).and_then(|()| file.sync_all()).map_err(error)?;
-    fs::rename(&partial, path).map_err(error)
+    write_synced(&partial, bytes)?;
+    Ok(fs::rename(&partial, path).map_err(|source| in_place(path, source))?)
+}
+
+fn in_place(path: &Path, source: io::Error) -> checkpoint::Error {
+    checkpoint::Error::Io { path: path.to_owned(), source }
+}
+
+#[cfg(test)]
+mod tests {
+    use kindred_proto::job_spec;
+
+    use super::*;
+    use crate::methods;
+
+    fn spec(stem: &str) -> JobSpec {
+        let text = format!(
+            "name: export\nranks: 1\ndevice: cpu\nrecipe:\n  data: {{image_folder: {{train: images}}}}\n  \
+             encoder: {{resnet: {{depth: 18, width: 8, stem: {stem}}}}}\n  method: {{sce: {{}}}}\n"
+        );
+        JobSpec::check(&job_spec::from_yaml(&text, &[]).expect("the text is a job"))
+            .expect("the job is sound")
+    }
+
+    #[test]
+    fn a_written_encoder_has_torchvisions_names_and_these_values() {
+        let spec = spec("imagenet");
+        let method = methods::build(&spec, 3, Device::Cpu).expect("the processor is there");
+        let folder = tempfile::tempdir().expect("there is room");
+        let path =
+            write_encoder(method.encoder(), &spec, 3, &folder.path().join("encoder")).expect("it is written");
+        let bytes = fs::read(&path).expect("it is there");
+        let (_, header) = safetensors::SafeTensors::read_metadata(&bytes).expect("it is sound");
+        assert_eq!(header.metadata().as_ref().expect("it has metadata")["format"], "pt");
+        let stored: std::collections::HashMap<String, Tensor> =
+            Tensor::read_safetensors(&path).expect("it is sound").into_iter().collect();
+        assert_eq!(stored.len(), 20 * 5, "a weight and four vectors of each of 20 layers");
+        for entry in method.encoder().entries() {
+            let stored = &stored[&entry.name];
+            assert_eq!(stored.kind(), Kind::Float);
+            assert!(stored.equal(&entry.tensor.detach()), "{}", entry.name);
+        }
+        assert_eq!(stored["conv1.weight"].size(), [8, 3, 7, 7]);
+        assert_eq!(stored["layer2.0.downsample.0.weight"].size(), [16, 8, 1, 1]);
+    }
+
+    #[test]
+    fn a_folder_that_cannot_be_made_is_named() {
+        let spec = spec("cifar");
+        let method = methods::build(&spec, 3, Device::Cpu).expect("the processor is there");
+        let file = tempfile::NamedTempFile::new().expect("there is room");
+        let error = write_encoder(method.encoder(), &spec, 3, &file.path().join("encoder"))
+            .expect_err("a file is there");
+        assert!(error.to_string().contains(&file.path().display().to_string()), "{error}");
+    }
 }

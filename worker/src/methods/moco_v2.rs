@@ -78,7 +78,7 @@ impl Method for MocoV2 {
     }
 
     fn loss(&self, local: &Embeddings, _gathered: &Gathered) -> Loss {
-        let (q_bd, k_bd, queue_kd) = (&local.queries[0], &local.keys[0], self.pair.queue.rows());
+        let (q_bd, k_bd, queue_kd) = (&local.queries[0], &local.keys[0], self.pair.queue.keys());
         let logits_bc = logits(q_bd, k_bd, queue_kd, self.recipe.temperature);
         let positive_cosine = positive_cosine(&logits_bc) * self.recipe.temperature;
         Loss { total: loss(&logits_bc), metrics: vec![("positive_cosine", positive_cosine)] }

@@ -91,6 +91,9 @@ pub struct Error {
     source: tch::TchError,
 }
 
+/// The methods that are built, by their names in the recipe.
+pub const NAMES: [&str; 2] = ["moco_v2", "sce"];
+
 /// Builds the method that a job asks for, with initial values from its seed.
 ///
 /// # Errors

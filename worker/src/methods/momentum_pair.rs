@@ -57,10 +57,7 @@ impl MomentumPair {
 
     pub fn state(&self) -> Vec<(String, Tensor)> {
         let branches = named("online", &self.online, |_| true).chain(named("target", &self.target, |_| true));
-        let queue = [
-            ("queue.rows".to_owned(), self.queue.rows().shallow_clone()),
-            ("queue.pointer".to_owned(), self.queue.pointer().shallow_clone()),
-        ];
+        let queue = self.queue.state().map(|(part, tensor)| (format!("queue.{part}"), tensor));
         branches.chain(queue).collect()
     }
 }

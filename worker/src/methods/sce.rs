@@ -153,7 +153,7 @@ impl Method for Sce {
     }
 
     fn loss(&self, local: &Embeddings, _gathered: &Gathered) -> Loss {
-        let terms = terms(&local.queries, &local.keys, self.pair.queue.rows(), &self.recipe);
+        let terms = terms(&local.queries, &local.keys, self.pair.queue.keys(), &self.recipe);
         let positives: Vec<Tensor> = terms.iter().map(|term| positive_cosine(&term.cosines_bc)).collect();
         let losses: Vec<Tensor> = terms.into_iter().map(|term| term.loss).collect();
         Loss { total: mean(&losses), metrics: vec![("positive_cosine", mean(&positives))] }

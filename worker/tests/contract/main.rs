@@ -1,0 +1,106 @@
+//! What every method promises, whatever its formula: looped over the table of methods.
+
+use kindred_worker::{collective::Collective, methods};
+use tch::{Kind, Tensor};
+
+mod ranks;
+mod toy;
+
+use toy::{METHODS, Rank, spec};
+
+/// Four groups in the batch of one rank.
+const GROUPS: &str = "{group_size: 4}";
+
+#[test]
+fn every_method_of_the_table_is_tried_here() {
+    for name in methods::NAMES {
+        assert!(METHODS.iter().any(|(tried, _)| *tried == name), "{name} has no contract test");
+    }
+}
+
+#[test]
+fn the_loss_is_finite_and_falls_on_toy_data() {
+    for method in METHODS {
+        let mut rank = Rank::new(&spec(method, "fp32", GROUPS), Collective::single());
+        // The queue begins with random rows, which are easy to tell from keys: it is filled first.
+        rank.with_lr(0.0).steps(0, 3).with_lr(0.05).steps(3, 48);
+        let losses = rank.trace().losses;
+        assert!(losses.iter().all(|loss| loss.is_finite()), "{method:?}: {losses:?}");
+        let mean = |losses: &[f64]| losses.iter().sum::<f64>() / losses.len() as f64;
+        let (first, last) = (mean(&losses[3..8]), mean(&losses[43..]));
+        assert!(last < 0.9 * first, "{method:?}: {first} to {last}");
+    }
+}
+
+#[test]
+fn the_same_seed_gives_the_same_losses() {
+    for method in METHODS {
+        let losses = |seed| {
+            let mut spec = spec(method, "fp32", GROUPS);
+            spec.recipe.training.seed = seed;
+            toy::run(&spec, 1, 3).remove(0).losses
+        };
+        assert_eq!(losses(1), losses(1), "{method:?}");
+        assert_ne!(losses(1), losses(2), "{method:?}");
+    }
+}
+
+#[test]
+fn a_loaded_state_gives_the_next_losses_to_the_bit() {
+    for method in METHODS {
+        let spec = spec(method, "fp32", GROUPS);
+        let mut straight = Rank::new(&spec, Collective::single());
+        straight.steps(0, 4);
+        let saved: Vec<(String, Tensor)> =
+            straight.state().into_iter().map(|(name, x)| (name, x.copy())).collect();
+        straight.steps(4, 7);
+
+        let mut other_seed = spec.clone();
+        other_seed.recipe.training.seed += 1;
+        let mut resumed = Rank::new(&other_seed, Collective::single());
+        for ((name, target), (saved_name, value)) in resumed.state().into_iter().zip(&saved) {
+            assert_eq!(&name, saved_name);
+            tch::no_grad(|| target.shallow_clone().copy_(value));
+        }
+        resumed.steps(4, 7);
+        assert_eq!(straight.trace().losses[4..], resumed.trace().losses, "{method:?}");
+    }
+}
+
+#[test]
+fn what_gradients_do_not_train_stays_put() {
+    for method in METHODS {
+        let mut rank = Rank::new(&spec(method, "fp32", "{frozen: true}"), Collective::single());
+        let trained = rank.trained();
+        let is_still = |name: &str| name.starts_with("online.") && !trained.iter().any(|other| other == name);
+        let before: Vec<(String, Tensor)> =
+            rank.state().into_iter().map(|(name, x)| (name, x.copy())).collect();
+        rank.steps(0, 3);
+        let mut n_still = 0;
+        for ((name, before), (_, after)) in before.iter().zip(rank.state()) {
+            if is_still(name) {
+                n_still += 1;
+                assert!(before.equal(&after), "{method:?}: {name} moved");
+            } else if trained.contains(name) {
+                assert!(!before.equal(&after), "{method:?}: {name} did not move");
+            }
+        }
+        assert!(n_still > 0, "{method:?}: frozen normalisation leaves something untrained");
+    }
+}
+
+#[test]
+fn losses_agree_between_number_formats() {
+    for method in METHODS {
+        let losses = |precision| toy::run(&spec(method, precision, GROUPS), 1, 1).remove(0).losses;
+        let exact = losses("fp64")[0];
+        assert!((losses("fp32")[0] - exact).abs() < 1e-4 * exact, "{method:?}");
+        assert!((losses("bf16")[0] - exact).abs() < 0.05 * exact, "{method:?}");
+    }
+}
+
+/// `‖got - want‖ / ‖want‖`, in f64.
+fn relative_difference(got: &Tensor, want: &Tensor) -> f64 {
+    let (got, want) = (got.to_kind(Kind::Double), want.to_kind(Kind::Double));
+    ((got - &want).norm() / want.norm().clamp_min(f64::MIN_POSITIVE)).double_value(&[])
+}

@@ -1,0 +1,135 @@
+//! Small jobs, toy images, and runs of a few steps on any number of ranks.
+
+use kindred_proto::job_spec::{self, JobSpec};
+use kindred_worker::{
+    collective::{Collective, on_threads},
+    methods::{self, At, Input},
+    nn::Stream,
+    train::Trainer,
+};
+use tch::{Device, Kind, Tensor};
+
+/// Images per step over all ranks.
+pub const GLOBAL_BATCH: i64 = 16;
+
+/// Every method, and every form of it that takes another path: a name and its part of the recipe.
+pub const METHODS: [(&str, &str); 4] = [
+    ("moco_v2", "{queue_size: 40, momentum: 0.9, projector: {hidden_dims: [16], out_dim: 8}}"),
+    ("sce", "{queue_size: 40, projector: {hidden_dims: [16], out_dim: 8}}"),
+    (
+        "sce",
+        "{queue_size: 40, symmetric: true, self_mode: zero_logit, momentum_schedule: cosine_to_one, \
+         projector: {hidden_dims: [16], out_dim: 8, last_batch_norm: true}, predictor: {hidden_dim: 16}}",
+    ),
+    ("sce", "{queue_size: 40, lambda: 1.0, projector: {hidden_dims: [], out_dim: 8}}"),
+];
+
+/// A job of one method.
+pub fn spec(method: (&str, &str), precision: &str, batch_norm: &str) -> JobSpec {
+    let (name, parameters) = method;
+    let text = format!(
+        "name: contract\nranks: 1\ndevice: cpu\nrecipe:\n  data: {{fashion_mnist: {{}}}}\n  encoder: {{resnet: \
+         {{width: 4, stem: cifar, batch_norm: {batch_norm}}}}}\n  method: {{{name}: {parameters}}}\n  optimizer: \
+         {{sgd: {{lr: 0.05, momentum: 0.9, weight_decay: 1.0e-4}}}}\n  training: {{global_batch: {GLOBAL_BATCH}, \
+         seed: 7, precision: {precision}}}\n"
+    );
+    let wire = job_spec::from_yaml(&text, &[]).expect("the text is a job");
+    JobSpec::check(&wire).expect("the job is sound")
+}
+
+/// Two views of the images of a step: one smooth pattern an image, noise of its own a view. `[N, 1, 16, 16]` each.
+pub fn images(step: u64, kind: Kind) -> Vec<Tensor> {
+    let noise = |name: String, shape: &[i64], scale: f64| {
+        let mut stream = Stream::new(step, &name);
+        let values: Vec<f64> = (0..shape.iter().product::<i64>()).map(|_| scale * stream.normal()).collect();
+        Tensor::from_slice(&values).view(shape)
+    };
+    let coarse = noise("pattern".to_owned(), &[GLOBAL_BATCH, 1, 4, 4], 1.0);
+    let pattern = coarse.upsample_bilinear2d([16, 16], false, None, None);
+    let view =
+        |view| (&pattern + noise(format!("view {view}"), &[GLOBAL_BATCH, 1, 16, 16], 0.1)).to_kind(kind);
+    (0..2).map(view).collect()
+}
+
+/// What one rank saw.
+pub struct Trace {
+    /// Its loss at each step.
+    pub losses: Vec<f64>,
+    /// Its gradients after each step; empty where there was none.
+    pub gradients: Vec<Vec<Tensor>>,
+    /// Names and values of its state after each step.
+    pub states: Vec<Vec<(String, Tensor)>>,
+}
+
+/// One rank of a job over the toy images.
+pub struct Rank {
+    trainer: Trainer,
+    trace: Trace,
+    kind: Kind,
+    lr: f64,
+}
+
+impl Rank {
+    /// Builds the method and joins the others.
+    pub fn new(spec: &JobSpec, collective: Collective) -> Self {
+        let method = methods::build(spec, 1, Device::Cpu).expect("the processor is there");
+        let kind = method.parameters()[0].1.kind();
+        let trainer = Trainer::new(method, spec, collective).expect("all ranks are alike");
+        let trace = Trace { losses: Vec::new(), gradients: Vec::new(), states: Vec::new() };
+        Self { trainer, trace, kind, lr: spec.recipe.optimizer.lr }
+    }
+
+    /// Sets the learning rate.
+    pub fn with_lr(&mut self, lr: f64) -> &mut Self {
+        self.lr = lr;
+        self
+    }
+
+    /// Takes the steps from `start` to before `end` of a run of 100, on this rank's share of the images.
+    pub fn steps(&mut self, start: u64, end: u64) -> &mut Self {
+        let collective = self.trainer.collective();
+        let share = GLOBAL_BATCH / i64::from(collective.world_size());
+        let first = share * i64::from(collective.rank());
+        for step in start..end {
+            let views = images(step, self.kind).iter().map(|view| view.narrow(0, first, share)).collect();
+            let at = At { step, total_steps: 100 };
+            let outcome = self.trainer.step(&Input { views }, &at, self.lr).expect("no peer is lost");
+            self.trace.losses.push(outcome.loss.double_value(&[]));
+            self.trace.gradients.push(self.gradients());
+            self.trace
+                .states
+                .push(self.trainer.state().into_iter().map(|(name, x)| (name, x.copy())).collect());
+        }
+        self
+    }
+
+    /// Shallow handles of the state.
+    pub fn state(&self) -> Vec<(String, Tensor)> {
+        self.trainer.state()
+    }
+
+    /// Names of what gradients train.
+    pub fn trained(&self) -> Vec<String> {
+        self.trainer.method().parameters().into_iter().map(|(name, _)| name).collect()
+    }
+
+    /// What it saw so far.
+    pub fn trace(self) -> Trace {
+        self.trace
+    }
+
+    fn gradients(&self) -> Vec<Tensor> {
+        let parameters = self.trainer.method().parameters();
+        parameters.iter().map(|(_, parameter)| parameter.grad().copy()).collect()
+    }
+}
+
+/// Runs a few steps on so many ranks; what each saw, in rank order.
+pub fn run(spec: &JobSpec, world_size: u32, n_steps: u64) -> Vec<Trace> {
+    let run = |collective| {
+        let mut rank = Rank::new(spec, collective);
+        rank.steps(0, n_steps);
+        rank.trace()
+    };
+    if world_size == 1 { vec![run(Collective::single())] } else { on_threads(world_size, run) }
+}
