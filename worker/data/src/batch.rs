@@ -126,7 +126,7 @@ mod tests {
                         row * column * f64::from(image.pixels[(dy * 8 + dx + 2) * 3 + channel]) / 255.0;
                 }
             }
-            assert!((f64::from(*value) - expected).abs() < 1.5 / 255.0, "value {at}: {value} for {expected}");
+            assert!((f64::from(*value) - expected).abs() < 1e-5, "value {at}: {value} for {expected}");
         }
     }
 

@@ -6,10 +6,8 @@
 
 use kindred_proto::recipe::GaussianBlur;
 
+use super::weigh::weigh;
 use crate::philox::Stream;
-
-/// Output values that are summed side by side.
-const LANES: usize = 32;
 
 /// Buffers of the blur.
 #[derive(Debug, Default)]
@@ -64,19 +62,6 @@ fn mirror_borders(row: &mut [f32], radius: usize) {
     for at in 0..radius {
         row[at] = row[2 * radius - at];
         row[last - at] = row[last - 2 * radius + at];
-    }
-}
-
-/// Sums one source per tap, weighted; a strip of the output stays in registers meanwhile.
-fn weigh<'a>(kernel: &[f32], source: impl Fn(usize) -> &'a [f32], output: &mut [f32]) {
-    for (strip, output) in output.chunks_mut(LANES).enumerate() {
-        let start = strip * LANES;
-        let mut sums = [0.0; LANES];
-        for (tap, weight) in kernel.iter().enumerate() {
-            let values = &source(tap)[start..start + output.len()];
-            sums.iter_mut().zip(values).for_each(|(sum, value)| *sum += weight * value);
-        }
-        output.copy_from_slice(&sums[..output.len()]);
     }
 }
 

@@ -108,7 +108,10 @@ impl ColorOp {
             (ColorOp::Brightness(factor), tile) => tile.each(|value| blend(value, 0.0, factor)),
             (ColorOp::Contrast(factor), tile) => tile.each(|value| blend(value, mean, factor)),
             (ColorOp::Saturation(factor), Tile::Rgb(rgb)) => each_pixel(rgb, |pixel| saturate(pixel, factor)),
-            (ColorOp::Hue(turn), Tile::Rgb(rgb)) => each_pixel(rgb, |pixel| shift_hue(pixel, turn)),
+            (ColorOp::Hue(turn), Tile::Rgb(rgb)) => {
+                let sixths = 6.0 * (turn - turn.floor());
+                each_pixel(rgb, |pixel| shift_hue(pixel, sixths));
+            }
             (ColorOp::Grayscale, Tile::Rgb(rgb)) => each_pixel(rgb, |pixel| [luma(pixel); 3]),
             (ColorOp::Saturation(_) | ColorOp::Hue(_) | ColorOp::Grayscale, Tile::Grey(_)) => {}
         }
@@ -144,25 +147,29 @@ fn saturate(pixel: [f32; 3], factor: f32) -> [f32; 3] {
     pixel.map(|value| blend(value, grey, factor))
 }
 
-/// Turns the hue, keeping HSV's saturation and value. Without branches: each channel is
-/// `max - (max - min) * clamp(min(k, 4 - k), 0, 1)` with k the channel's distance on the circle of six.
-fn shift_hue([red, green, blue]: [f32; 3], turn: f32) -> [f32; 3] {
+/// Turns the hue by `sixths` in [0, 6), keeping HSV's saturation and value. Without branches: each channel is
+/// `max - (max - min) * clamp(min(k, 4 - k), 0, 1)`, with k in [0, 6) its place on the circle.
+fn shift_hue([red, green, blue]: [f32; 3], sixths: f32) -> [f32; 3] {
     let max = red.max(green).max(blue);
     let range = max - red.min(green).min(blue);
     let per_range = if range > 0.0 { 1.0 / range } else { 0.0 };
-    let sixth = if max == red {
+    let hue = if max == red {
         (green - blue) * per_range
     } else if max == green {
         2.0 + (blue - red) * per_range
     } else {
         4.0 + (red - green) * per_range
     };
-    let sixth = sixth + 6.0 * turn;
-    [5.0, 3.0, 1.0].map(|channel| {
-        let k = channel + sixth;
-        let k = k - 6.0 * (k * (1.0 / 6.0)).floor();
+    let hue = wrap(hue + 1.0 + sixths);
+    [4.0, 2.0, 0.0].map(|offset| {
+        let k = wrap(hue + offset);
         max - range * k.min(4.0 - k).clamp(0.0, 1.0)
     })
+}
+
+/// Brings a place below 12 on the circle of six back into [0, 6).
+fn wrap(place: f32) -> f32 {
+    if place >= 6.0 { place - 6.0 } else { place }
 }
 
 fn luma_sum(tile: &Tile<'_>) -> f32 {

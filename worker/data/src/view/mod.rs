@@ -17,6 +17,7 @@ mod color;
 mod crop;
 mod output;
 mod resize;
+mod weigh;
 
 use blur::BlurScratch;
 use color::ColorOps;
