@@ -1,7 +1,7 @@
 //! Where in the spec a check stands, and where it puts what it finds.
 //!
-//! A check never stops at the first fault: it notes the violation, goes on with what it was given, and the caller
-//! refuses the whole at the end. Each value is named by the field that holds it on the wire.
+//! A check never stops at the first fault: it notes the violation, goes on with the default, so that what follows
+//! reckons with sane numbers, and the caller refuses the whole at the end. Each value is named by the field that holds it on the wire.
 
 use std::{
     cell::RefCell,
@@ -57,7 +57,7 @@ impl<'a> Scope<'a> {
         self.violate("", message);
     }
 
-    /// The number that was given for `field`, or else the default; either must be within `bounds`.
+    /// The number that was given for `field`, if it is within `bounds`, or else the default.
     pub fn number<T: Copy + Debug + PartialOrd>(
         &self,
         field: &str,
@@ -65,26 +65,31 @@ impl<'a> Scope<'a> {
         default: T,
         bounds: impl RangeBounds<T>,
     ) -> T {
-        let value = given.unwrap_or(default);
-        self.within(field, value, bounds);
-        value
+        given.filter(|&value| self.within(field, value, bounds)).unwrap_or(default)
     }
 
-    /// The number that was given for `field`, if there is one; it must be within `bounds`.
+    /// The number that was given for `field`, if there is one within `bounds`.
     pub fn optional<T: Copy + Debug + PartialOrd>(
         &self,
         field: &str,
         given: Option<T>,
         bounds: impl RangeBounds<T>,
     ) -> Option<T> {
-        given.inspect(|&value| self.within(field, value, bounds))
+        given.filter(|&value| self.within(field, value, bounds))
     }
 
-    /// Notes a violation where `value` is out of `bounds`; what is not a number always is.
-    pub fn within<T: Copy + Debug + PartialOrd>(&self, field: &str, value: T, bounds: impl RangeBounds<T>) {
-        if !bounds.contains(&value) {
+    /// Whether `value` is within `bounds`, and a violation where it is not; what is not a number never is.
+    pub fn within<T: Copy + Debug + PartialOrd>(
+        &self,
+        field: &str,
+        value: T,
+        bounds: impl RangeBounds<T>,
+    ) -> bool {
+        let is_within = bounds.contains(&value);
+        if !is_within {
             self.violate(field, format!("must be {}, not {value:?}", in_words(&bounds)));
         }
+        is_within
     }
 
     /// Notes a violation where the least of a range is above its greatest.

@@ -5,7 +5,7 @@ use std::fmt;
 /// Why a spec is refused: every fault that was found, not only the first.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SpecError {
-    /// At least one, in the order of the spec's fields.
+    /// At least one, in the order in which the checks run.
     pub violations: Vec<Violation>,
 }
 

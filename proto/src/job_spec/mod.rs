@@ -169,7 +169,7 @@ fn check_labels(wire: &v1::JobSpec, at: &Scope) -> BTreeMap<String, String> {
     if labels.len() > 64 {
         at.violate("labels", format!("must be at most 64, not {}", labels.len()));
     }
-    for (key, value) in &labels {
+    for (key, value) in labels.iter().take(64) {
         let shown: String = key.chars().take(64).collect();
         if key.is_empty() || key.len() > 63 {
             at.violate("labels", format!("must have keys of 1 to 63 bytes, not {shown:?}"));

@@ -21,7 +21,8 @@ pub enum CheckpointInterval {
 }
 
 impl CheckpointPolicy {
-    pub(super) fn check(wire: &v1::CheckpointPolicy, at: &Scope) -> Self {
+    pub(super) fn check(wire: Option<v1::CheckpointPolicy>, at: &Scope) -> Self {
+        let wire = wire.unwrap_or_default();
         if wire.every_steps.is_some() && wire.every_epochs.is_some() {
             at.violate("every_epochs", "has no meaning beside `every_steps`: leave one of the two out");
         }

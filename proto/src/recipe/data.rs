@@ -54,7 +54,8 @@ impl DataSource {
         }
     }
 
-    pub(super) fn check(wire: &v1::DataSource, at: &Scope) -> Self {
+    pub(super) fn check(wire: Option<&v1::DataSource>, at: &Scope) -> Self {
+        let wire = wire.cloned().unwrap_or_default();
         let kind = DataKind::check(wire.source.as_ref(), at);
         let (mean, std) = kind.published_statistics();
         Self {
@@ -148,7 +149,7 @@ fn per_channel(at: &Scope, (field, given): (&str, &[f64]), published: &[f64]) ->
                     format!("must hold 1 value or {n_channels}, one per channel, not {n_given}"),
                 );
             }
-            given.to_vec()
+            given.iter().copied().take(published.len()).collect()
         }
     }
 }

@@ -119,7 +119,7 @@ impl BatchNorm {
             }
             return Self::Frozen;
         }
-        let share = (global_batch / ranks.0.max(1)).max(1);
+        let share = (global_batch / ranks.0).max(1);
         let size = wire.group_size.unwrap_or(share);
         if size < 2 {
             at.violate("group_size", format!("must be at least 2 (statistics of {size} vary by nothing)"));

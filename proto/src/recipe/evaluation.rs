@@ -16,7 +16,8 @@ pub struct Evaluation {
 }
 
 impl Evaluation {
-    pub(super) fn check(wire: &v1::Evaluation, data: &DataSource, at: &Scope) -> Self {
+    pub(super) fn check(wire: Option<v1::Evaluation>, data: &DataSource, at: &Scope) -> Self {
+        let wire = wire.unwrap_or_default();
         let (knn, linear) = (wire.knn.unwrap_or_default(), wire.linear.unwrap_or_default());
         let (knn_at, linear_at) = (at.field("knn"), at.field("linear"));
         Self {

@@ -55,32 +55,23 @@ pub struct Recipe {
 impl Recipe {
     /// The order of the checks is that of the defaults: data → stem → method → batch → all the rest.
     pub(crate) fn check(wire: &v1::Recipe, ranks: WorldSize, at: &Scope) -> Self {
-        let data = DataSource::check(&wire.data.clone().unwrap_or_default(), &at.field("data"));
+        let data = DataSource::check(wire.data.as_ref(), &at.field("data"));
         let encoder_at = at.field("encoder");
         let encoder = ResNet::check(wire.encoder.as_ref(), &data.kind, &encoder_at);
         let method = Method::check(wire.method.as_ref(), &encoder, &at.field("method"));
         let published = method.published(encoder.stem);
-        let training_wire = wire.training.unwrap_or_default();
-        let training = Training::check(&training_wire, &published, ranks, &at.field("training"));
-        let global_batch = training.global_batch;
-        let batch_norm = BatchNorm::check(wire.encoder.as_ref(), global_batch, ranks, &encoder_at);
-        method.check_queue(global_batch, &at.field("method"));
-        check_limit(&data, global_batch, at);
-        let schedule_wire = wire.schedule.clone().unwrap_or_default();
+        let training = Training::check(wire.training, &published, ranks, &at.field("training"));
+        let (batch, epochs) = (training.global_batch, training.epochs);
+        method.check_queue(batch, &at.field("method"));
+        check_limit(&data, batch, at);
+        let batch_norm = BatchNorm::check(wire.encoder.as_ref(), batch, ranks, &encoder_at);
         Self {
-            views: check_views(&wire.views, &method, &encoder, &data, at),
-            optimizer: Sgd::check(wire.optimizer.as_ref(), &published, global_batch, &at.field("optimizer")),
-            schedule: Schedule::check(&schedule_wire, &published, training.epochs, &at.field("schedule")),
-            checkpoint: CheckpointPolicy::check(
-                &wire.checkpoint.unwrap_or_default(),
-                &at.field("checkpoint"),
-            ),
-            evaluation: Evaluation::check(
-                &wire.evaluation.unwrap_or_default(),
-                &data,
-                &at.field("evaluation"),
-            ),
+            views: check_views(&wire.views, &method, (encoder.stem, &data.kind), at),
             encoder: ResNet { batch_norm, ..encoder },
+            optimizer: Sgd::check(wire.optimizer.as_ref(), &published, batch, &at.field("optimizer")),
+            schedule: Schedule::check(wire.schedule.as_ref(), &published, epochs, &at.field("schedule")),
+            checkpoint: CheckpointPolicy::check(wire.checkpoint, &at.field("checkpoint")),
+            evaluation: Evaluation::check(wire.evaluation, &data, &at.field("evaluation")),
             data,
             method,
             training,
@@ -102,35 +93,24 @@ impl Recipe {
     }
 }
 
-fn check_views(
-    wire: &[v1::View],
-    method: &Method,
-    encoder: &ResNet,
-    data: &DataSource,
-    at: &Scope,
-) -> Vec<View> {
-    let size = encoder.stem.crop_size(&data.kind);
-    if wire.is_empty() {
-        return method.published_views(encoder.stem, size);
+fn check_views(wire: &[v1::View], method: &Method, (stem, data): (Stem, &DataKind), at: &Scope) -> Vec<View> {
+    let size = stem.crop_size(data);
+    let (n_given, n_views) = (wire.len(), method.n_views());
+    if n_given == 0 {
+        return method.published_views(stem, size);
     }
-    let n_views = method.n_views();
-    if wire.len() != n_views {
-        at.violate(
-            "views",
-            format!(
-                "must be {n_views}, as the method takes, not {}: leave them out for its published ones",
-                wire.len()
-            ),
-        );
+    if n_given != n_views {
+        let message =
+            format!("must be the method's {n_views}, or none for its published ones, not {n_given}");
+        at.violate("views", message);
     }
-    wire.iter().enumerate().map(|(idx, view)| View::check(view, size, &at.item("views", idx))).collect()
+    let views = wire.iter().take(n_views).enumerate();
+    views.map(|(idx, view)| View::check(view, size, &at.item("views", idx))).collect()
 }
 
 fn check_limit(data: &DataSource, global_batch: u32, at: &Scope) {
     if let Some(limit) = data.limit.filter(|&limit| limit < global_batch.into()) {
-        at.violate(
-            "data.limit",
-            format!("must be at least {global_batch}, the images of one step, not {limit}"),
-        );
+        let message = format!("must be at least {global_batch}, the images of one step, not {limit}");
+        at.violate("data.limit", message);
     }
 }

@@ -38,7 +38,8 @@ pub enum Decay {
 }
 
 impl Schedule {
-    pub(super) fn check(wire: &v1::Schedule, published: &Published, epochs: u32, at: &Scope) -> Self {
+    pub(super) fn check(wire: Option<&v1::Schedule>, published: &Published, epochs: u32, at: &Scope) -> Self {
+        let wire = wire.cloned().unwrap_or_default();
         let epochs = f64::from(epochs);
         let warmup_epochs = published.warmup_epochs.min(epochs / 10.0);
         Self {
@@ -73,7 +74,8 @@ impl Decay {
         let milestones = wire.milestones.clone();
         let grows = milestones.iter().zip(milestones.iter().skip(1)).all(|(one, next)| one < next);
         if milestones.is_empty() || milestones[0] == 0 || !grows {
-            at.violate("milestones", format!("must be growing epochs from 1 on, not {milestones:?}"));
+            let shown: Vec<_> = milestones.iter().take(16).collect();
+            at.violate("milestones", format!("must be growing epochs from 1 on, not {shown:?}"));
         }
         Self::Steps { milestones, factor: at.number("factor", wire.factor, 0.1, positive_to(1.0)) }
     }

@@ -31,7 +31,13 @@ pub struct Training {
 }
 
 impl Training {
-    pub(super) fn check(wire: &v1::Training, published: &Published, ranks: WorldSize, at: &Scope) -> Self {
+    pub(super) fn check(
+        wire: Option<v1::Training>,
+        published: &Published,
+        ranks: WorldSize,
+        at: &Scope,
+    ) -> Self {
+        let wire = wire.unwrap_or_default();
         let default_batch = published.global_batch;
         let training = Self {
             epochs: at.number("epochs", wire.epochs, 200, 1..=1_000_000),
@@ -49,7 +55,7 @@ impl Training {
     }
 
     fn check_shares(&self, ranks: WorldSize, at: &Scope) {
-        let (batch, n_ranks) = (self.global_batch, ranks.0.max(1));
+        let (batch, n_ranks) = (self.global_batch, ranks.0);
         if batch.is_multiple_of(n_ranks) {
             return;
         }

@@ -26,11 +26,11 @@ impl Projector {
         if wire.hidden_dims.len() > 8 {
             at.violate("hidden_dims", format!("must hold at most 8 widths, not {}", wire.hidden_dims.len()));
         }
-        let mut hidden_dims = wire.hidden_dims;
-        for dim in &mut hidden_dims {
-            *dim = if *dim == 0 { encoder.feature_dim() } else { *dim };
-            at.within("hidden_dims", *dim, 1..=MAX_DIM);
-        }
+        let width = |&dim: &u32| {
+            let given = (dim > 0).then_some(dim);
+            at.number("hidden_dims", given, encoder.feature_dim(), 1..=MAX_DIM)
+        };
+        let hidden_dims: Vec<_> = wire.hidden_dims.iter().take(8).map(width).collect();
         Self {
             hidden_dims: if hidden_dims.is_empty() { default.hidden_dims } else { hidden_dims },
             out_dim: at.number("out_dim", wire.out_dim, default.out_dim, 1..=MAX_DIM),

@@ -1,0 +1,176 @@
+//! Every bound, by example: what is written over a good spec, and the one violation that follows.
+
+use kindred_proto::job_spec::{self, JobSpec, SpecError};
+
+const SPEC: &str = "
+name: first
+ranks: 2
+recipe:
+  data: {fashion_mnist: {}}
+  method: {sce: {}}
+";
+
+const FOLDER: &str = "recipe.data={image_folder: {train: images}}";
+
+fn check(overrides: &[&str]) -> Result<JobSpec, SpecError> {
+    let overrides: Vec<_> = overrides.iter().map(|&text| text.to_owned()).collect();
+    JobSpec::check(&job_spec::from_yaml(SPEC, &overrides)?)
+}
+
+fn refusal(overrides: &[&str]) -> String {
+    check(overrides).expect_err(&format!("{overrides:?} passes")).to_string()
+}
+
+#[test]
+fn a_value_out_of_bounds_is_named_with_its_bound() {
+    let cases = [
+        ("name=First", r#"name: must be 1 to 63 lower-case letters, digits and inner hyphens, not "First""#),
+        ("name=-a", r#"name: must be 1 to 63 lower-case letters, digits and inner hyphens, not "-a""#),
+        ("ranks=0", "ranks: must be at least 1 and at most 65536, not 0"),
+        ("retry.no_progress=0", "retry.no_progress: must be at least 1 and at most 1000, not 0"),
+        ("recipe.data.limit=0", "recipe.data.limit: must be at least 1, not 0"),
+        ("recipe.data.limit=255", "recipe.data.limit: must be at least 256, the images of one step, not 255"),
+        ("recipe.data.mean=[1.5]", "recipe.data.mean: must be at least 0.0 and at most 1.0, not 1.5"),
+        ("recipe.data.std=[0]", "recipe.data.std: must be above 0.0 and at most 1.0, not 0.0"),
+        ("recipe.data.std=[1, 1, 1]", "recipe.data.std: must hold 1 value or 1, one per channel, not 3"),
+        (
+            "recipe.data.fashion_mnist.root=''",
+            "recipe.data.fashion_mnist.root: must name a folder, not be empty",
+        ),
+        ("recipe.views=[{}]", "recipe.views: must be the method's 2, or none for its published ones, not 1"),
+        ("recipe.encoder.resnet.depth=20", "recipe.encoder.resnet.depth: must be 18, 34 or 50, not 20"),
+        (
+            "recipe.encoder.resnet.width=0",
+            "recipe.encoder.resnet.width: must be at least 1 and at most 1024, not 0",
+        ),
+        (
+            "recipe.encoder.resnet.batch_norm.group_size=96",
+            "recipe.encoder.resnet.batch_norm.group_size: must divide the batch of a rank, 128 images, not be 96",
+        ),
+        (
+            "recipe.encoder.resnet.batch_norm={group_size: 64, frozen: true}",
+            "recipe.encoder.resnet.batch_norm.group_size: has no meaning where `frozen` is true: \
+             leave one of the two out",
+        ),
+        (
+            "recipe.method.sce.target_temperature=0.2",
+            "recipe.method.sce.target_temperature: must be at most temperature (0.1), not 0.2",
+        ),
+        (
+            "recipe.method.sce.lambda=1.1",
+            "recipe.method.sce.lambda: must be at least 0.0 and at most 1.0, not 1.1",
+        ),
+        (
+            "recipe.method.sce.queue_size=255",
+            "recipe.method.sce.queue_size: must be at least 256, the keys of one step, not 255",
+        ),
+        (
+            "recipe.optimizer.sgd.lr=0",
+            "recipe.optimizer.sgd.lr: must be above 0.0 and at most 10000.0, not 0.0",
+        ),
+        (
+            "recipe.optimizer.sgd.momentum=1",
+            "recipe.optimizer.sgd.momentum: must be at least 0.0 and below 1.0, not 1.0",
+        ),
+        (
+            "recipe.optimizer.sgd={momentum: 0, nesterov: true}",
+            "recipe.optimizer.sgd.nesterov: needs a momentum above 0: raise `momentum` or leave it out",
+        ),
+        (
+            "recipe.schedule.warmup_epochs=201",
+            "recipe.schedule.warmup_epochs: must be at least 0.0 and at most 200.0, not 201.0",
+        ),
+        (
+            "recipe.schedule.steps.milestones=[120, 60]",
+            "recipe.schedule.steps.milestones: must be growing epochs from 1 on, not [120, 60]",
+        ),
+        ("recipe.training.epochs=0", "recipe.training.epochs: must be at least 1 and at most 1000000, not 0"),
+        (
+            "recipe.training.global_batch=255",
+            "recipe.training.global_batch: 255 images do not divide by 2 ranks: use 254 or 256",
+        ),
+        (
+            "recipe.checkpoint={every_steps: 10, every_epochs: 1}",
+            "recipe.checkpoint.every_epochs: has no meaning beside `every_steps`: leave one of the two out",
+        ),
+        (
+            "recipe.evaluation.knn.bank_limit=19",
+            "recipe.evaluation.knn.k: must be at most 19, the images of the bank, not 20",
+        ),
+    ];
+    for (given, expected) in cases {
+        assert_eq!(refusal(&[given]), expected);
+    }
+}
+
+#[test]
+fn the_keys_of_both_directions_must_fit_the_queue() {
+    let expected = "recipe.method.sce.queue_size: must be at least 512, the keys of one step, not 511";
+    assert_eq!(refusal(&["recipe.method.sce={symmetric: true, queue_size: 511}"]), expected);
+    check(&["recipe.method.sce={symmetric: true, queue_size: 513}"]).unwrap();
+}
+
+#[test]
+fn an_evaluation_needs_labels() {
+    let expected = "recipe.evaluation.linear.enabled: needs labelled test images: \
+                    give `recipe.data.image_folder.test`, or leave it out";
+    assert_eq!(refusal(&[FOLDER, "recipe.evaluation.linear.enabled=true"]), expected);
+    let unlabelled = check(&[FOLDER]).unwrap().recipe.evaluation;
+    assert!(unlabelled.knn.is_none() && unlabelled.linear.is_none());
+}
+
+#[test]
+fn all_violations_are_listed_at_once() {
+    let error = check(&["ranks=0", "recipe.training.epochs=0", "recipe.views[0].crop.size=4"]);
+    assert_eq!(error.unwrap_err().to_string(), "recipe.views[0]: is not there: 0 are given");
+    let error =
+        check(&["ranks=0", "recipe.training.epochs=0", "recipe.views=[{crop: {size: 4}}, {}]"]).unwrap_err();
+    let fields: Vec<_> = error.violations.iter().map(|violation| violation.field.as_str()).collect();
+    assert_eq!(fields, ["ranks", "recipe.training.epochs", "recipe.views[0].crop.size"]);
+}
+
+#[test]
+fn an_empty_spec_says_what_it_needs() {
+    let error = JobSpec::check(&Default::default()).unwrap_err();
+    let fields: Vec<_> = error.violations.iter().map(|violation| violation.field.as_str()).collect();
+    assert_eq!(fields, ["name", "recipe.data", "recipe.method"]);
+}
+
+#[test]
+fn a_value_of_an_enum_that_is_not_known_is_refused() {
+    let mut wire = job_spec::from_yaml(SPEC, &[]).unwrap();
+    wire.device = 99;
+    let error = JobSpec::check(&wire).unwrap_err();
+    assert_eq!(error.to_string(), "device: 99 is not a value that this version knows");
+}
+
+#[test]
+fn steps_are_full_batches() {
+    let spec = check(&["recipe.training={epochs: 3, global_batch: 100, max_steps: 7}"]).unwrap();
+    let steps = spec.steps(399).unwrap();
+    assert_eq!((steps.per_epoch, steps.total, steps.schedule_span), (3, 7, 9));
+    assert_eq!(spec.batch_per_rank(), 50);
+    assert_eq!(
+        spec.steps(99).unwrap_err().to_string(),
+        "recipe.training.global_batch: must be at most 99, the images of the data set, not 100"
+    );
+}
+
+#[test]
+fn a_short_job_warms_up_for_a_tenth_of_it() {
+    let warmup = |epochs: u32| {
+        let spec = check(&[&format!("recipe.training.epochs={epochs}")]).unwrap();
+        spec.recipe.schedule.warmup_epochs
+    };
+    assert_eq!((warmup(200), warmup(6)), (5.0, 0.6));
+}
+
+#[test]
+fn no_predictor_can_be_asked_for() {
+    let folder = check(&[FOLDER]).unwrap();
+    let kindred_proto::recipe::Method::Sce(sce) = folder.recipe.method else { panic!("asked for SCE") };
+    assert_eq!(sce.predictor.unwrap().hidden_dim, 4096);
+    let without = check(&[FOLDER, "recipe.method.sce.predictor.hidden_dim=0"]).unwrap();
+    let kindred_proto::recipe::Method::Sce(sce) = without.recipe.method else { panic!("asked for SCE") };
+    assert_eq!(sce.predictor, None);
+}

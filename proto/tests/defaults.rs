@@ -1,0 +1,33 @@
+//! Every default of every method, printed as users see it: `defaults/*.yaml` are to be read beside the papers.
+//!
+//! After a change that is meant, write them with `KINDRED_BLESS=1 cargo test -p kindred-proto --test defaults`.
+
+use std::{env, fs, path::Path};
+
+use kindred_proto::job_spec::{self, JobSpec};
+
+const FASHION_MNIST: &str = "{fashion_mnist: {}}";
+const IMAGE_FOLDER: &str = "{image_folder: {train: images/train, test: images/test}}";
+
+/// The least that a user must write, and the file that holds what it stands for.
+const CASES: [(&str, &str, &str); 4] = [
+    ("moco_v2_fashion_mnist", "moco_v2", FASHION_MNIST),
+    ("moco_v2_image_folder", "moco_v2", IMAGE_FOLDER),
+    ("sce_fashion_mnist", "sce", FASHION_MNIST),
+    ("sce_image_folder", "sce", IMAGE_FOLDER),
+];
+
+#[test]
+fn the_defaults_are_the_printed_ones() {
+    for (file, method, data) in CASES {
+        let text =
+            format!("name: defaults\nranks: 2\nrecipe: {{data: {data}, method: {{{method}: {{}}}}}}\n");
+        let spec = JobSpec::check(&job_spec::from_yaml(&text, &[]).unwrap()).unwrap();
+        let printed = job_spec::to_yaml(&spec.to_wire());
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/defaults/{file}.yaml"));
+        if env::var_os("KINDRED_BLESS").is_some() {
+            fs::write(&path, &printed).unwrap();
+        }
+        assert_eq!(printed, fs::read_to_string(&path).unwrap(), "{file}");
+    }
+}
