@@ -7,5 +7,6 @@ pub mod journal;
 pub mod model;
 pub mod rendezvous;
 pub mod server;
+mod sqlite;
 pub mod state_dir;
 pub mod telemetry;

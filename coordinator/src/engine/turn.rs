@@ -125,7 +125,7 @@ impl<J: Journal> Engine<J> {
                 error!(%error, "changes cannot be stored; nothing changes until they can");
             }
             self.is_journal_well = false;
-            return Err(Failure::new(Reason::JournalUnavailable, error.to_string()));
+            return Err(error.into());
         }
         if !self.is_journal_well {
             info!("changes can be stored again");

@@ -1,6 +1,9 @@
 //! What every journal does, run on each of them.
 
-use kindred_proto::ids::JobId;
+use kindred_proto::{
+    failure::{Failure, Reason},
+    ids::JobId,
+};
 
 use super::{Error, Journal, Memory, Sqlite};
 use crate::model::{Change, JobChange, Timestamp};
@@ -81,4 +84,17 @@ async fn an_unreachable_file_is_named() {
     let error = Sqlite::open("/nowhere/journal.sqlite").await.expect_err("no such folder");
     assert!(matches!(error, Error::Unavailable { .. }));
     assert!(error.to_string().contains("/nowhere/journal.sqlite"), "{error}");
+}
+
+#[tokio::test]
+async fn a_full_disk_is_told_in_plain_words() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("journal.sqlite");
+    let mut journal = Sqlite::open_bounded(path.clone(), 16).await.expect("a small journal");
+    let reason = "x".repeat(1 << 20);
+    let too_large = Change::job(&"job-1".into(), Timestamp(1), JobChange::Waits { reason });
+    let error = journal.append(&[too_large]).await.expect_err("it does not fit");
+    assert_eq!(error.to_string(), format!("journal {}: database or disk is full", path.display()));
+    let failure = Failure::from(error);
+    assert_eq!((failure.reason, failure.subject), (Reason::JournalUnavailable, path.display().to_string()));
 }

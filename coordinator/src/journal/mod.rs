@@ -9,7 +9,9 @@ mod sqlite;
 
 use std::path::PathBuf;
 
-use crate::model::Change;
+use kindred_proto::failure::{Failure, Reason};
+
+use crate::{model::Change, sqlite::explain};
 
 pub use memory::Memory;
 pub use sqlite::Sqlite;
@@ -18,7 +20,7 @@ pub use sqlite::Sqlite;
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The file cannot be read or written, now.
-    #[error("journal {}: {source}", path.display())]
+    #[error("journal {}: {}", path.display(), explain(source))]
     Unavailable {
         /// The file.
         path: PathBuf,
@@ -50,6 +52,18 @@ pub enum Error {
     /// A journal in memory that was told to fail.
     #[error("journal in memory: told to fail")]
     ToldToFail,
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        let file = match &error {
+            Error::Unavailable { path, .. } | Error::Unreadable { path, .. } | Error::TooNew { path, .. } => {
+                path.display().to_string()
+            }
+            Error::ToldToFail => String::new(),
+        };
+        Self::new(Reason::JournalUnavailable, error.to_string()).about(file)
+    }
 }
 
 /// Where changes are kept.

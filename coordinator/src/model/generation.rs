@@ -1,12 +1,12 @@
 //! The newest generation of a job: who is in it, and when it is over.
 
 use kindred_proto::{
-    failure::{Failure, Reason},
+    failure::Failure,
     ids::{Generation, Rank, Step, WorldSize},
     v1,
 };
 
-use super::{Job, JobChange, JobState, Model, Outcome, Placement, Timestamp, Wire, observed::Contact, retry};
+use super::{Job, JobChange, JobState, Model, Outcome, Placement, Timestamp, Wire, rank::Seat, retry};
 
 /// The newest generation of a job, until its last rank is gone.
 #[derive(Clone, Debug, PartialEq)]
@@ -96,7 +96,7 @@ impl Model {
             return result(live).map(|result| JobChange::Succeeded { result }).into_iter().collect();
         }
         let is_starting = job.state == JobState::Starting;
-        if is_starting && live.ranks().all(|(rank, member)| self.is_training(job, rank, member)) {
+        if is_starting && Seat::all(job, live).all(|seat| self.is_training(seat)) {
             return vec![JobChange::Runs];
         }
         vec![]
@@ -123,11 +123,8 @@ impl Model {
         if job.state.is_terminal() {
             return vec![];
         }
-        let reported = live
-            .ranks()
-            .filter(|(_, member)| member.ended.is_none())
-            .filter_map(|(rank, member)| self.observed_rank(job, rank, member))
-            .flat_map(|rank| &rank.checkpoints);
+        let reports = Seat::open(job, live).filter_map(|seat| self.observed_rank(seat));
+        let reported = reports.flat_map(|seen| &seen.checkpoints);
         let newest = job.newest_checkpoint().map(|it| (it.generation, it.step));
         let mut news: Vec<_> = reported
             .filter(|it| it.generation == live.generation.0 && Some((it.generation, it.step)) > newest)
@@ -139,70 +136,8 @@ impl Model {
 
     /// Ranks that are gone since the last time.
     fn new_ends(&self, now: Timestamp, job: &Job, live: &LiveGeneration) -> Vec<JobChange> {
-        live.ranks()
-            .filter(|(_, member)| member.ended.is_none())
-            .filter_map(|(rank, member)| {
-                let outcome = self.outcome(now, job, live, rank, member)?;
-                Some(JobChange::RankEnded { rank, outcome })
-            })
-            .collect()
-    }
-
-    fn outcome(
-        &self,
-        now: Timestamp,
-        job: &Job,
-        live: &LiveGeneration,
-        rank: Rank,
-        member: &Member,
-    ) -> Option<Outcome> {
-        let placement = &member.placement;
-        let contact = self.observed.contact(&placement.node_id);
-        let is_same_life = contact.is_none_or(|it| it.incarnation() == placement.incarnation);
-        if !is_same_life {
-            return Some(lost(rank, placement, "whose agent started anew"));
-        }
-        if let Some(seen) = self.observed_rank(job, rank, member) {
-            if let Some(outcome) = ended(seen, live, rank, placement) {
-                return Some(outcome);
-            }
-        } else if let Some(outcome) = contact.and_then(|it| self.absent(live, rank, placement, it)) {
-            return Some(outcome);
-        }
-        if self.is_lost(now, &placement.node_id) {
-            let silence = format!("which sent no report for {} s", self.rules.lease.as_secs_f64());
-            return Some(lost(rank, placement, &silence));
-        }
-        None
-    }
-
-    /// How a rank ended that its agent does not name: not at all while the order may be on its way.
-    fn absent(
-        &self,
-        live: &LiveGeneration,
-        rank: Rank,
-        placement: &Placement,
-        contact: &Contact,
-    ) -> Option<Outcome> {
-        if contact.report.leaving {
-            return Some(lost(rank, placement, "which leaves"));
-        }
-        let stopped_for = live.ending_since.map(|since| contact.last_report.since(since));
-        stopped_for.is_some_and(|time| time > self.rules.lease).then_some(Outcome::Stopped)
-    }
-
-    fn is_training(&self, job: &Job, rank: Rank, member: &Member) -> bool {
-        member.ended.is_some()
-            || self
-                .observed_rank(job, rank, member)
-                .is_some_and(|seen| seen.state() == v1::RankState::Training)
-    }
-
-    /// The rank as its agent last saw it, in the life that it was placed on.
-    fn observed_rank(&self, job: &Job, rank: Rank, member: &Member) -> Option<&v1::ObservedRank> {
-        let contact = self.observed.contact(&member.placement.node_id)?;
-        let is_same_life = contact.incarnation() == member.placement.incarnation;
-        contact.rank(&job.id, job.generation, rank).filter(|_| is_same_life)
+        let ends = Seat::open(job, live).filter_map(|seat| Some((seat.rank, self.outcome(now, seat)?)));
+        ends.map(|(rank, outcome)| JobChange::RankEnded { rank, outcome }).collect()
     }
 
     /// The last step that the newest generation is known to have taken.
@@ -211,43 +146,6 @@ impl Model {
         let recorded = recorded.map_or(Step(0), |checkpoint| Step(checkpoint.step));
         recorded.max(self.observed.reached(&job.id, job.generation))
     }
-}
-
-/// How a rank ended that its agent still names.
-fn ended(
-    seen: &v1::ObservedRank,
-    live: &LiveGeneration,
-    rank: Rank,
-    placement: &Placement,
-) -> Option<Outcome> {
-    match seen.state() {
-        v1::RankState::Finished if rank == Rank(0) && seen.result.is_none() => {
-            let message = format!("rank 0 on {} finished without a result", placement.node_name);
-            Some(failed(Failure::new(Reason::Internal, message), rank, placement))
-        }
-        v1::RankState::Finished => Some(Outcome::Finished { result: seen.result.clone().map(Wire) }),
-        v1::RankState::Failed => Some(match &seen.failure {
-            Some(failure) => failed(Failure::from(failure), rank, placement),
-            None => {
-                let message = format!("rank {rank} on {} failed without a reason", placement.node_name);
-                failed(Failure::new(Reason::RankExited, message), rank, placement)
-            }
-        }),
-        v1::RankState::Stopped if live.ending_since.is_some() => Some(Outcome::Stopped),
-        v1::RankState::Stopped => Some(lost(rank, placement, "where it was stopped without an order")),
-        _ => None,
-    }
-}
-
-fn lost(rank: Rank, placement: &Placement, why: &str) -> Outcome {
-    let message = format!("rank {rank} was lost with {}, {why}", placement.node_name);
-    failed(Failure::new(Reason::NodeLost, message), rank, placement)
-}
-
-fn failed(failure: Failure, rank: Rank, placement: &Placement) -> Outcome {
-    let node_id = failure.node_id.unwrap_or_else(|| placement.node_id.clone());
-    let fault = Failure { node_id: Some(node_id), rank: Some(failure.rank.unwrap_or(rank)), ..failure };
-    Outcome::Failed { fault: Wire(v1::Failure::from(&fault)) }
 }
 
 /// What rank 0 left; none unless every rank finished.

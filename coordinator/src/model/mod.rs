@@ -15,6 +15,7 @@ mod node;
 mod observed;
 mod orders;
 mod placement;
+mod rank;
 mod retry;
 mod state;
 mod time;

@@ -21,6 +21,8 @@ use sqlx::{
 };
 use tokio::sync::watch;
 
+use crate::sqlite::explain;
+
 pub use lines::{LineNumber, Lines, LogQuery};
 pub use points::{MetricCursor, MetricPage, MetricQuery};
 
@@ -28,7 +30,7 @@ static MIGRATIONS: Migrator = sqlx::migrate!("src/telemetry/migrations");
 
 /// What can go wrong: the file cannot be read or written, now.
 #[derive(Debug, thiserror::Error)]
-#[error("telemetry {}: {source}", path.display())]
+#[error("telemetry {}: {}", path.display(), explain(source))]
 pub struct Error {
     path: PathBuf,
     source: sqlx::Error,
