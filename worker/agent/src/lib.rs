@@ -1,1 +1,27 @@
-//! Placeholder while the crate is being written.
+//! Keeps the ranks of one node as the coordinator orders them.
+//!
+//! [`run`] holds a stream to the coordinator ([`link`]), compares what is ordered with what runs ([`reconcile`]) and
+//! starts or stops one process per rank ([`rank`]). A rank speaks to this program only, over a socket of its own; a
+//! crash, a hang or an abort of a rank never takes the agent down.
+//!
+//! Non-goals: deciding who runs where (the coordinator does), and anything about tensors: no torch library is linked.
+//! The binary `kindred-worker` is the only caller beside the tests.
+
+pub mod address;
+pub mod args;
+pub mod config;
+pub mod devices;
+pub mod identity;
+pub mod lease;
+pub mod link;
+pub mod rank;
+pub mod reconcile;
+pub mod telemetry;
+
+mod agent;
+mod known;
+mod store;
+mod uplink;
+
+pub use agent::{Error, run};
+pub use config::Config;

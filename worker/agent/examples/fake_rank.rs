@@ -1,0 +1,155 @@
+//! A rank without tensors, for the agent's tests: it does what the label `script` of its job says, then exits.
+//!
+//! A script is a list of words separated by spaces; see [`Rank::act`].
+
+use std::{collections::BTreeMap, env, io::Read, os::unix::net::UnixStream, process::ExitCode, thread};
+
+use anyhow::{Context, bail};
+use kindred_ipc::{FromRank, SOCKET_VARIABLE, StoreOperation, ToRank, Wire};
+use kindred_proto::{ids::CheckpointId, v1};
+
+fn main() -> anyhow::Result<ExitCode> {
+    let path = env::var_os(SOCKET_VARIABLE).context("no agent")?;
+    let mut rank = Rank { stream: UnixStream::connect(path)?, job_id: String::new(), n_calls: 0, stop: None };
+    let version = env!("CARGO_PKG_VERSION").to_owned();
+    rank.say(&FromRank::Hello { version, pid: std::process::id() })?;
+    let ToRank::Start(start) = rank.hear()? else { bail!("the first message is not Start") };
+    rank.job_id = start.job_id.to_string();
+    let script = start.spec.0.labels.get("script").context("no script")?.clone();
+    for word in script.split(' ') {
+        let (verb, rest) = word.split_once(':').unwrap_or((word, ""));
+        if let Some(code) = rank.act(verb, rest).with_context(|| word.to_owned())? {
+            return Ok(code);
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+struct Rank {
+    stream: UnixStream,
+    job_id: String,
+    n_calls: u64,
+    /// Set when a stop came while the rank waited for something else.
+    stop: Option<bool>,
+}
+
+impl Rank {
+    /// Does one word of the script; a code ends the process.
+    fn act(&mut self, verb: &str, rest: &str) -> anyhow::Result<Option<ExitCode>> {
+        match verb {
+            "meet" => self.say(&FromRank::Meeting)?,
+            "train" => self.say(&FromRank::Training)?,
+            "progress" => self.say(&FromRank::Progress(Wire(progress(rest.parse()?))))?,
+            "point" => self.say(&FromRank::Points(vec![Wire(point(rest.parse()?))]))?,
+            "line" => self.line(rest)?,
+            "env" => self.line(&format!("{rest}={}", env::var(rest).unwrap_or_default()))?,
+            "print" => println!("{rest}"),
+            "eprint" => eprintln!("{rest}"),
+            "gate" => gate(rest)?,
+            "set" => self.set(rest)?,
+            "get" => self.store(StoreOperation::Get { key: rest.into(), timeout_ms: 60_000 })?,
+            "get-soon" => self.store(StoreOperation::Get { key: rest.into(), timeout_ms: 50 })?,
+            "check" => self.store(StoreOperation::Check { keys: vec![rest.into()] })?,
+            "add" => self.store(StoreOperation::Add { key: rest.into(), amount: 2 })?,
+            "commit" => self.commit(rest)?,
+            "await-stop" => return self.await_stop().map(Some),
+            "hang" => loop {
+                thread::park();
+            },
+            "finish" => self.say(&FromRank::Finished(Wire(result(rest))))?,
+            "fail" => {
+                let failure = v1::Failure { message: rest.into(), ..Default::default() };
+                self.say(&FromRank::Failed(Wire(failure)))?;
+            }
+            "noise" => std::io::Write::write_all(&mut self.stream, &[0, 0, 0, 1, 255])?,
+            "exit" => return Ok(Some(ExitCode::from(rest.parse::<u8>()?))),
+            "abort" => std::process::abort(),
+            _ => bail!("unknown verb"),
+        }
+        Ok(None)
+    }
+
+    fn say(&mut self, message: &FromRank) -> anyhow::Result<()> {
+        Ok(kindred_ipc::write(&mut self.stream, message)?)
+    }
+
+    fn hear(&mut self) -> anyhow::Result<ToRank> {
+        kindred_ipc::read(&mut self.stream)?.context("the agent hung up")
+    }
+
+    fn line(&mut self, message: &str) -> anyhow::Result<()> {
+        let level = v1::LogLevel::Info.into();
+        self.say(&FromRank::Line(Wire(v1::LogLine { level, message: message.into(), ..Default::default() })))
+    }
+
+    fn set(&mut self, pair: &str) -> anyhow::Result<()> {
+        let (key, value) = pair.split_once('=').context("not key=value")?;
+        self.store(StoreOperation::Set { key: key.into(), value: value.into() })
+    }
+
+    /// Calls the store and logs what came of it.
+    fn store(&mut self, operation: StoreOperation) -> anyhow::Result<()> {
+        self.n_calls += 1;
+        self.say(&FromRank::StoreCall { call: self.n_calls, operation })?;
+        let ToRank::StoreReply { call, outcome } = self.hear()? else { bail!("not a reply") };
+        anyhow::ensure!(call == self.n_calls, "a reply to another call");
+        let text = match outcome {
+            Ok(value) => {
+                format!("store:{}:{}:{}", String::from_utf8_lossy(&value.value), value.number, value.found)
+            }
+            Err(fault) => format!("store fault: {fault}"),
+        };
+        self.line(&text)
+    }
+
+    fn commit(&mut self, id: &str) -> anyhow::Result<()> {
+        self.line("asking")?;
+        self.say(&FromRank::AskCommit { checkpoint: CheckpointId::new(id) })?;
+        let allowed = loop {
+            match self.hear()? {
+                ToRank::MayCommit { allowed, .. } => break allowed,
+                ToRank::Stop { checkpoint } => self.stop = Some(checkpoint),
+                _ => bail!("not an answer"),
+            }
+        };
+        self.line(&format!("allowed={allowed}"))?;
+        if allowed {
+            let job_id = self.job_id.clone();
+            let checkpoint = v1::Checkpoint { id: id.into(), job_id, ..Default::default() };
+            self.say(&FromRank::Committed(Wire(checkpoint)))?;
+        }
+        Ok(())
+    }
+
+    fn await_stop(&mut self) -> anyhow::Result<ExitCode> {
+        let checkpoint = match self.stop {
+            Some(checkpoint) => checkpoint,
+            None => match self.hear()? {
+                ToRank::Stop { checkpoint } => checkpoint,
+                _ => bail!("not a stop"),
+            },
+        };
+        self.line(&format!("stop checkpoint={checkpoint}"))?;
+        self.say(&FromRank::Stopped)?;
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+/// Knocks at a socket of the test, and waits until the test hangs up.
+fn gate(path: &str) -> anyhow::Result<()> {
+    UnixStream::connect(path)?.read_to_end(&mut Vec::new())?;
+    Ok(())
+}
+
+fn progress(step: u64) -> v1::Progress {
+    v1::Progress { step, ..Default::default() }
+}
+
+fn point(step: u64) -> v1::MetricPoint {
+    v1::MetricPoint { series: "loss".into(), step, value: 0.5, ..Default::default() }
+}
+
+fn result(path: &str) -> v1::JobResult {
+    let metrics: BTreeMap<_, _> = [("knn_accuracy_percent".to_owned(), 84.5)].into();
+    v1::JobResult { metrics: metrics.into_iter().collect(), encoder_path: path.into(), ..Default::default() }
+}

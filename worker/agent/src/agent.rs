@@ -1,0 +1,379 @@
+//! The task that owns everything an agent knows, and the events that move it.
+
+use std::{
+    collections::BTreeMap,
+    io,
+    net::{IpAddr, Ipv4Addr},
+    time::Duration,
+};
+
+use kindred_ipc::{Start, Wire};
+use kindred_proto::{
+    failure::{Failure, Reason},
+    ids::{Generation, JobId, WorldSize},
+    v1::{self, RankState},
+};
+use tempfile::TempDir;
+use tokio::{
+    sync::mpsc,
+    task::JoinSet,
+    time::{Instant, sleep_until},
+};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    Config,
+    config::{COLLECTIVE_TIMEOUT, FAREWELL_TIMEOUT, MEETING_TIMEOUT},
+    identity::{self, Identity},
+    known::Known,
+    link,
+    rank::{self, Launch, Outcome, Stop, Wires},
+    reconcile::{self, Action, Device, Order, RankKey},
+    store::Store,
+    uplink::{News, Uplink},
+};
+
+/// The protocol that this agent speaks.
+const PROTOCOL_VERSION: u32 = 1;
+
+/// Events of ranks that may wait for the agent; then the ranks wait.
+const RANK_EVENTS: usize = 1024;
+
+const LINK_EVENTS: usize = 16;
+
+/// Far enough to mean never.
+const NEVER: Duration = Duration::from_secs(24 * 3600);
+
+/// Why an agent cannot run, or cannot go on.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The state folder.
+    #[error(transparent)]
+    Identity(#[from] identity::Error),
+    /// The folder of the ranks' sockets.
+    #[error("cannot create a folder for the ranks' sockets: {0}")]
+    Sockets(io::Error),
+    /// The coordinator's address.
+    #[error("cannot use the coordinator's address: {0}")]
+    Address(#[from] tonic::transport::Error),
+    /// The coordinator does not want this agent.
+    #[error("the coordinator refused this agent: {0}")]
+    Refused(Failure),
+}
+
+/// Runs an agent until `shutdown`, or until the coordinator refuses it. On the way out ranks are asked to write a
+/// checkpoint and stop, and killed when they do not within the grace period.
+///
+/// Cancel safety: dropping the future kills all ranks.
+///
+/// # Errors
+/// When the state folder or the address cannot be used, or the coordinator refuses the agent.
+pub async fn run(config: Config, shutdown: CancellationToken) -> Result<(), Error> {
+    let identity = Identity::claim(&config.state_dir)?;
+    let channel = config.coordinator.endpoint()?.connect_lazy();
+    let store = Store::new(channel, identity.node_id.clone());
+    let (link_events, from_link) = mpsc::channel(LINK_EVENTS);
+    let mut link = JoinSet::new();
+    link.spawn(link::run(config.coordinator.clone(), link_events));
+    let (rank_events, from_ranks) = mpsc::channel(RANK_EVENTS);
+    tracing::info!(node_id = %identity.node_id, name = config.node_name, n_devices = config.devices.len(), "agent starts");
+    let agent = Agent {
+        sockets: socket_folder().map_err(Error::Sockets)?,
+        config,
+        identity,
+        store,
+        n_launched: 0,
+        data_address: IpAddr::V4(Ipv4Addr::LOCALHOST),
+        orders: BTreeMap::new(),
+        newest: BTreeMap::new(),
+        ranks: BTreeMap::new(),
+        uplink: Uplink::new(),
+        supervisors: JoinSet::new(),
+        rank_events,
+        leaving: None,
+    };
+    agent.run(from_link, from_ranks, shutdown).await
+}
+
+/// A folder that only this user may enter, with a path short enough for a socket's address.
+fn socket_folder() -> io::Result<TempDir> {
+    const LONGEST: usize = 60;
+    let default = std::env::temp_dir();
+    let parent = if default.as_os_str().len() > LONGEST { "/tmp".into() } else { default };
+    let permissions = std::os::unix::fs::PermissionsExt::from_mode(0o700);
+    tempfile::Builder::new().prefix("kindred-").permissions(permissions).tempdir_in(parent)
+}
+
+/// How an agent that leaves gets out.
+#[derive(Debug, Default)]
+struct Leaving {
+    /// Set when the coordinator refused the agent.
+    refusal: Option<Failure>,
+    /// Until when it waits for the last answer; set once no rank is left.
+    deadline: Option<Instant>,
+}
+
+struct Agent {
+    config: Config,
+    identity: Identity,
+    sockets: TempDir,
+    store: Store,
+    /// How many processes were started; names their sockets.
+    n_launched: u64,
+    data_address: IpAddr,
+    /// The newest orders.
+    orders: BTreeMap<RankKey, v1::OrderedRank>,
+    /// The newest generation ever ordered of each job.
+    newest: BTreeMap<JobId, Generation>,
+    ranks: BTreeMap<RankKey, Known>,
+    uplink: Uplink,
+    /// One task per process; dropped with the agent, and the processes with them.
+    supervisors: JoinSet<()>,
+    rank_events: mpsc::Sender<(RankKey, rank::Event)>,
+    leaving: Option<Leaving>,
+}
+
+impl Agent {
+    async fn run(
+        mut self,
+        mut from_link: mpsc::Receiver<link::Event>,
+        mut from_ranks: mpsc::Receiver<(RankKey, rank::Event)>,
+        shutdown: CancellationToken,
+    ) -> Result<(), Error> {
+        loop {
+            if self.has_left() {
+                return self
+                    .leaving
+                    .and_then(|leaving| leaving.refusal)
+                    .map_or(Ok(()), |why| Err(Error::Refused(why)));
+            }
+            let now = Instant::now();
+            let report_due = self.uplink.due(now).unwrap_or(now + NEVER);
+            let farewell = self.leaving.as_ref().and_then(|leaving| leaving.deadline).unwrap_or(now + NEVER);
+            tokio::select! {
+                () = shutdown.cancelled(), if self.leaving.is_none() => self.leave(Stop { checkpoint: true }, None),
+                Some(event) = from_link.recv() => self.on_link(event),
+                Some((key, event)) = from_ranks.recv() => self.on_rank(&key, event),
+                () = sleep_until(report_due) => self.report(),
+                () = sleep_until(farewell) => {}
+            }
+        }
+    }
+
+    fn on_link(&mut self, event: link::Event) {
+        match event {
+            link::Event::Up { reports, local_address } => {
+                self.data_address = self.config.data_address.unwrap_or(local_address);
+                self.uplink.opened(reports);
+                self.report();
+            }
+            link::Event::Down => self.uplink.closed(),
+            link::Event::Orders(orders) => self.on_orders(*orders),
+        }
+    }
+
+    fn on_orders(&mut self, orders: v1::AgentOrders) {
+        self.uplink.answered(Instant::now(), &orders);
+        if let Some(refusal) = &orders.refusal {
+            let why = Failure::from(refusal);
+            tracing::error!(error = %why, "the coordinator refused this agent");
+            self.orders.clear();
+            return self.leave(Stop { checkpoint: false }, Some(why));
+        }
+        self.orders = orders.ranks.into_iter().map(|order| (RankKey::of(&order), order)).collect();
+        self.reconcile();
+        self.answer_questions();
+    }
+
+    /// Brings what runs closer to what is ordered.
+    fn reconcile(&mut self) {
+        let orders: Vec<Order> = self.orders.iter().map(|(key, order)| checked(key, order)).collect();
+        reconcile::note_generations(&mut self.newest, &orders);
+        let held = self.ranks.iter().map(|(key, known)| (key.clone(), known.held())).collect();
+        for action in reconcile::reconcile(&orders, &held, &self.newest) {
+            match action {
+                Action::Start(_) if self.leaving.is_some() => continue,
+                Action::Start(key) => self.start(key),
+                Action::Stop(key) => self.stop(&key, Stop { checkpoint: false }),
+                Action::NeverStarted(key) => self.never_started(key, Outcome::Stopped),
+                Action::Forget(key) => drop(self.ranks.remove(&key)),
+            }
+            self.uplink.tell(News::State);
+        }
+    }
+
+    fn start(&mut self, key: RankKey) {
+        let Some(order) = self.orders.get(&key).cloned() else { return };
+        let device = device(&order);
+        if let Err(text) = self.check_device(device) {
+            let text = format!("rank {} on {}: {text}", key.rank, self.config.node_name);
+            let failure =
+                Failure::new(Reason::DeviceUnavailable, text).met_by(self.identity.node_id.clone(), key.rank);
+            return self.never_started(key, Outcome::Failed((&failure).into()));
+        }
+        let launch = self.launch(&key, order);
+        let (known, stop) = Known::starting(device);
+        let wires = Wires { events: self.rank_events.clone(), stop, store: self.store.clone() };
+        while self.supervisors.try_join_next().is_some() {}
+        self.supervisors.spawn(rank::supervise(launch, wires));
+        tracing::info!(job_id = %key.job_id, generation = key.generation.0, rank = key.rank.0, "rank starts");
+        self.ranks.insert(key, known);
+    }
+
+    fn check_device(&self, device: Device) -> Result<(), String> {
+        let mut offered = self.config.devices.iter();
+        if offered.any(|offer| offer.kind() == device.kind && offer.index == device.index) {
+            return Ok(());
+        }
+        Err(format!("no device {} {} on this node", device.kind.as_str_name(), device.index))
+    }
+
+    fn launch(&mut self, key: &RankKey, order: v1::OrderedRank) -> Launch {
+        self.n_launched += 1;
+        let spec = order.spec.unwrap_or_default();
+        let training = spec.recipe.as_ref().and_then(|recipe| recipe.training.as_ref());
+        Launch {
+            key: key.clone(),
+            node_name: self.config.node_name.clone(),
+            program: self.config.rank_program.clone(),
+            socket: self.sockets.path().join(format!("{}.sock", self.n_launched)),
+            n_threads: training.and_then(|training| training.threads_per_rank).unwrap_or(1),
+            grace: self.config.grace,
+            start: Start {
+                version: env!("CARGO_PKG_VERSION").to_owned(),
+                job_id: key.job_id.clone(),
+                generation: key.generation,
+                rank: key.rank,
+                world_size: WorldSize(order.world_size),
+                node_id: self.identity.node_id.clone(),
+                device_index: order.device_index,
+                spec: Wire(spec),
+                job_dir: self.config.jobs_dir.join(key.job_id.as_str()),
+                data_root: self.config.data_root.clone(),
+                data_address: self.data_address.to_string(),
+                resume_from: order.resume_from.map(Wire),
+                meeting_timeout_ms: MEETING_TIMEOUT.as_millis() as u64,
+                collective_timeout_ms: COLLECTIVE_TIMEOUT.as_millis() as u64,
+            },
+        }
+    }
+
+    fn stop(&mut self, key: &RankKey, stop: Stop) {
+        if let Some(known) = self.ranks.get_mut(key) {
+            tracing::info!(job_id = %key.job_id, generation = key.generation.0, rank = key.rank.0, "rank is to stop");
+            known.ask_to_stop(stop);
+        }
+    }
+
+    fn never_started(&mut self, key: RankKey, outcome: Outcome) {
+        let device =
+            self.orders.get(&key).map_or(Device { kind: v1::DeviceKind::Unspecified, index: 0 }, device);
+        self.ranks.insert(key, Known::never_started(device, outcome));
+    }
+
+    fn on_rank(&mut self, key: &RankKey, event: rank::Event) {
+        let Some(known) = self.ranks.get_mut(key) else { return };
+        match event {
+            rank::Event::Spawned { pid } => known.pid = pid,
+            rank::Event::Meeting => known.reached(RankState::Meeting),
+            rank::Event::Training => known.reached(RankState::Training),
+            rank::Event::Progress(progress) => {
+                known.progress = Some(progress);
+                return self.uplink.tell(News::Progress);
+            }
+            rank::Event::Points(points) => {
+                return self.uplink.telemetry.add_points(key.job_id.as_str(), points);
+            }
+            rank::Event::Line(line) => return self.uplink.telemetry.add_line(key.job_id.as_str(), line),
+            rank::Event::Committed(checkpoint) => known.committed(checkpoint),
+            rank::Event::AskCommit { checkpoint, answer } => {
+                known.asked(answer);
+                tracing::debug!(job_id = %key.job_id, checkpoint_id = %checkpoint, "a rank asks to commit");
+                return self.answer_questions();
+            }
+            rank::Event::Ended(outcome) => self.ended(key, outcome),
+        }
+        self.uplink.tell(News::State);
+    }
+
+    fn ended(&mut self, key: &RankKey, outcome: Outcome) {
+        let (job_id, generation, rank) = (&key.job_id, key.generation.0, key.rank.0);
+        match &outcome {
+            Outcome::Finished(_) => tracing::info!(%job_id, generation, rank, "rank finished"),
+            Outcome::Stopped => tracing::info!(%job_id, generation, rank, "rank stopped"),
+            Outcome::Failed(why) => {
+                tracing::warn!(%job_id, generation, rank, error = why.message, "rank failed");
+            }
+        }
+        if let Some(known) = self.ranks.get_mut(key) {
+            known.ended(outcome);
+        }
+        self.reconcile();
+    }
+
+    /// Answers ranks that want to commit, once there is a lease: yes to those that the newest orders name. While
+    /// they name a rank no newer generation runs, since that one is placed only after this one is gone.
+    fn answer_questions(&mut self) {
+        if !self.uplink.lease.is_valid(Instant::now()) {
+            return;
+        }
+        for (key, known) in &mut self.ranks {
+            known.answer(self.orders.contains_key(key));
+        }
+    }
+
+    fn leave(&mut self, stop: Stop, refusal: Option<Failure>) {
+        let live: Vec<RankKey> =
+            self.ranks.iter().filter(|(_, known)| known.is_live()).map(|(key, _)| key.clone()).collect();
+        tracing::info!(n_ranks = live.len(), "agent leaves");
+        for key in &live {
+            self.stop(key, stop);
+        }
+        self.leaving.get_or_insert_default().refusal = refusal;
+        self.uplink.tell(News::State);
+    }
+
+    /// Whether a leaving agent may go: no rank is left, and the coordinator knows it or does not answer.
+    fn has_left(&mut self) -> bool {
+        let Some(leaving) = &mut self.leaving else { return false };
+        if self.ranks.values().any(Known::is_live) {
+            return false;
+        }
+        let now = Instant::now();
+        let deadline = *leaving.deadline.get_or_insert(now + FAREWELL_TIMEOUT);
+        self.uplink.due(now).is_none() || self.uplink.is_settled() || now >= deadline
+    }
+
+    fn report(&mut self) {
+        let n_dropped = self.uplink.telemetry.take_dropped();
+        if n_dropped > 0 {
+            tracing::warn!(
+                n_dropped,
+                "dropped the oldest points and lines: the coordinator was away for long"
+            );
+        }
+        let Self { config, identity, ranks, data_address, leaving, uplink, .. } = self;
+        uplink.send(Instant::now(), |telemetry| v1::AgentReport {
+            protocol_version: PROTOCOL_VERSION,
+            node_id: identity.node_id.to_string(),
+            incarnation: identity.incarnation.to_string(),
+            node_name: config.node_name.clone(),
+            agent_version: env!("CARGO_PKG_VERSION").to_owned(),
+            data_address: data_address.to_string(),
+            devices: config.devices.clone(),
+            ranks: ranks.iter().map(|(key, known)| known.observed(key)).collect(),
+            telemetry,
+            leaving: leaving.is_some(),
+        });
+    }
+}
+
+fn device(order: &v1::OrderedRank) -> Device {
+    let kind = order.spec.as_ref().map_or(v1::DeviceKind::Unspecified, v1::JobSpec::device);
+    Device { kind, index: order.device_index }
+}
+
+fn checked(key: &RankKey, order: &v1::OrderedRank) -> Order {
+    let stop = order.action() == v1::ordered_rank::Action::Stop;
+    Order { key: key.clone(), device: device(order), stop }
+}

@@ -1,0 +1,182 @@
+//! The ranks that this agent was ordered, as it sees them.
+
+use std::collections::VecDeque;
+
+use kindred_proto::v1::{self, RankState};
+use tokio::sync::{oneshot, watch};
+
+use crate::{
+    rank::{Outcome, Stop},
+    reconcile::{Device, Held, Phase, RankKey},
+};
+
+/// Checkpoints of one rank that are reported; jobs keep fewer than that on disk.
+const MAX_CHECKPOINTS: usize = 32;
+
+/// One rank, from its order until the coordinator has taken note of its outcome.
+#[derive(Debug)]
+pub struct Known {
+    /// Newest progress.
+    pub progress: Option<v1::Progress>,
+    /// Process id; 0 before there is one.
+    pub pid: u32,
+    device: Device,
+    state: RankState,
+    outcome: Option<Outcome>,
+    checkpoints: VecDeque<v1::Checkpoint>,
+    stop: watch::Sender<Option<Stop>>,
+    /// Questions about commits that wait for a lease.
+    questions: Vec<oneshot::Sender<bool>>,
+}
+
+impl Known {
+    /// A rank whose process is about to be started; it listens to the returned receiver.
+    pub fn starting(device: Device) -> (Self, watch::Receiver<Option<Stop>>) {
+        let (stop, stopped) = watch::channel(None);
+        let known = Self {
+            progress: None,
+            pid: 0,
+            device,
+            state: RankState::Starting,
+            outcome: None,
+            checkpoints: VecDeque::new(),
+            stop,
+            questions: Vec::new(),
+        };
+        (known, stopped)
+    }
+
+    /// A rank that never had a process here.
+    pub fn never_started(device: Device, outcome: Outcome) -> Self {
+        let (mut known, _) = Self::starting(device);
+        known.ended(outcome);
+        known
+    }
+
+    /// Notes how far the rank is. One that is stopping stays so.
+    pub fn reached(&mut self, state: RankState) {
+        if self.phase() == Phase::Live {
+            self.state = state;
+        }
+    }
+
+    /// Asks the rank to stop, once.
+    pub fn ask_to_stop(&mut self, stop: Stop) {
+        if self.phase() == Phase::Live {
+            self.state = RankState::Stopping;
+            self.stop.send_replace(Some(stop));
+        }
+    }
+
+    /// Notes what became of the rank.
+    pub fn ended(&mut self, outcome: Outcome) {
+        self.state = match outcome {
+            Outcome::Finished(_) => RankState::Finished,
+            Outcome::Stopped => RankState::Stopped,
+            Outcome::Failed(_) => RankState::Failed,
+        };
+        self.outcome = Some(outcome);
+        self.questions.clear();
+    }
+
+    /// Keeps a checkpoint that the rank committed.
+    pub fn committed(&mut self, checkpoint: v1::Checkpoint) {
+        if self.checkpoints.len() == MAX_CHECKPOINTS {
+            self.checkpoints.pop_front();
+        }
+        self.checkpoints.push_back(checkpoint);
+    }
+
+    /// Keeps a question about a commit.
+    pub fn asked(&mut self, answer: oneshot::Sender<bool>) {
+        self.questions.push(answer);
+    }
+
+    /// Answers all questions about commits.
+    pub fn answer(&mut self, is_allowed: bool) {
+        for question in self.questions.drain(..) {
+            let _ = question.send(is_allowed);
+        }
+    }
+
+    /// Whether it has a process.
+    pub fn is_live(&self) -> bool {
+        self.phase() != Phase::Over
+    }
+
+    /// As reconciling sees it.
+    pub fn held(&self) -> Held {
+        Held { device: self.device, phase: self.phase() }
+    }
+
+    fn phase(&self) -> Phase {
+        match (&self.outcome, self.state) {
+            (Some(_), _) => Phase::Over,
+            (None, RankState::Stopping) => Phase::Stopping,
+            (None, _) => Phase::Live,
+        }
+    }
+
+    /// As the coordinator hears of it.
+    pub fn observed(&self, key: &RankKey) -> v1::ObservedRank {
+        let (mut failure, mut result) = (None, None);
+        match &self.outcome {
+            Some(Outcome::Failed(why)) => failure = Some(why.clone()),
+            Some(Outcome::Finished(what)) if key.rank.0 == 0 => result = Some(what.clone()),
+            _ => {}
+        }
+        v1::ObservedRank {
+            job_id: key.job_id.to_string(),
+            generation: key.generation.0,
+            rank: key.rank.0,
+            state: self.state.into(),
+            pid: self.pid,
+            progress: self.progress.clone(),
+            failure,
+            result,
+            checkpoints: self.checkpoints.iter().cloned().collect(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn known() -> (Known, watch::Receiver<Option<Stop>>) {
+        Known::starting(Device { kind: v1::DeviceKind::Cpu, index: 0 })
+    }
+
+    #[test]
+    fn a_rank_is_asked_to_stop_once_and_stays_stopping() {
+        let (mut known, stopped) = known();
+        known.reached(RankState::Training);
+        known.ask_to_stop(Stop { checkpoint: true });
+        known.ask_to_stop(Stop { checkpoint: false });
+        known.reached(RankState::Training);
+        assert_eq!(*stopped.borrow(), Some(Stop { checkpoint: true }));
+        assert_eq!((known.state, known.phase()), (RankState::Stopping, Phase::Stopping));
+    }
+
+    #[test]
+    fn an_outcome_is_final_and_leaves_no_question_open() {
+        let (mut known, _stopped) = known();
+        let (answer, mut decided) = oneshot::channel();
+        known.asked(answer);
+        known.ended(Outcome::Stopped);
+        known.reached(RankState::Training);
+        known.ask_to_stop(Stop { checkpoint: true });
+        assert_eq!((known.state, known.is_live()), (RankState::Stopped, false));
+        assert!(decided.try_recv().is_err(), "dropped, which means no");
+    }
+
+    #[test]
+    fn only_the_newest_checkpoints_are_reported() {
+        let (mut known, _stopped) = known();
+        for step in 0..MAX_CHECKPOINTS as u64 + 3 {
+            known.committed(v1::Checkpoint { step, ..Default::default() });
+        }
+        assert_eq!(known.checkpoints.len(), MAX_CHECKPOINTS);
+        assert_eq!(known.checkpoints.front().map(|first| first.step), Some(3));
+    }
+}

@@ -1,0 +1,192 @@
+//! One rank's process, from its start to its outcome.
+//!
+//! [`supervise`] runs three things side by side until the process is gone: the conversation over the rank's socket
+//! ([`talk`]), the lines that it writes ([`output`]), and the watch over the process itself ([`process`]).
+//! Dropping the future kills the process: no rank outlives its agent.
+
+use std::{path::PathBuf, time::Duration};
+
+use kindred_ipc::Start;
+use kindred_proto::{
+    failure::{Failure, Reason},
+    ids::CheckpointId,
+    v1,
+};
+use tokio::{
+    net::UnixListener,
+    sync::{mpsc, oneshot, watch},
+};
+use tokio_util::sync::CancellationToken;
+
+use crate::{config::EXIT_TIMEOUT, reconcile::RankKey, store::Store, telemetry};
+
+mod outcome;
+mod output;
+mod process;
+mod talk;
+
+pub use outcome::Outcome;
+
+/// What it takes to start one rank.
+#[derive(Clone, Debug)]
+pub struct Launch {
+    /// Which rank.
+    pub key: RankKey,
+    /// Name of the node for people.
+    pub node_name: String,
+    /// The rank's program.
+    pub program: PathBuf,
+    /// Where its socket is made.
+    pub socket: PathBuf,
+    /// Threads that it computes with.
+    pub n_threads: u32,
+    /// How long it may take to stop once it is asked to.
+    pub grace: Duration,
+    /// Its first message.
+    pub start: Start,
+}
+
+/// That a rank is to stop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stop {
+    /// Whether a checkpoint is wanted first.
+    pub checkpoint: bool,
+}
+
+/// What a rank does, as the agent hears it.
+#[derive(Debug)]
+pub enum Event {
+    /// Its process exists.
+    Spawned {
+        /// Process id.
+        pid: u32,
+    },
+    /// It meets the others.
+    Meeting,
+    /// Its steps begin.
+    Training,
+    /// Its newest progress.
+    Progress(v1::Progress),
+    /// Points of series.
+    Points(Vec<v1::MetricPoint>),
+    /// A line of log.
+    Line(v1::LogLine),
+    /// It asks whether a checkpoint's manifest may be put in place.
+    AskCommit {
+        /// The checkpoint.
+        checkpoint: CheckpointId,
+        /// Takes the answer; dropped means no.
+        answer: oneshot::Sender<bool>,
+    },
+    /// A checkpoint's manifest is in place.
+    Committed(v1::Checkpoint),
+    /// Its process is gone. The last event.
+    Ended(Outcome),
+}
+
+/// How a supervised rank is reached, and how it reaches others.
+#[derive(Clone, Debug)]
+pub struct Wires {
+    /// Takes what the rank does.
+    pub events: mpsc::Sender<(RankKey, Event)>,
+    /// Says once that the rank is to stop.
+    pub stop: watch::Receiver<Option<Stop>>,
+    /// Passes the rank's store operations on.
+    pub store: Store,
+}
+
+impl Wires {
+    /// Hands an event to the agent; an agent that is gone does not listen, and this future is dropped with it.
+    async fn tell(&self, key: &RankKey, event: Event) {
+        let _ = self.events.send((key.clone(), event)).await;
+    }
+}
+
+/// Starts a rank and stays with it until its process is gone, then says [`Event::Ended`].
+///
+/// Cancel safety: dropping the future kills the process.
+pub async fn supervise(launch: Launch, wires: Wires) {
+    let outcome = match run(&launch, &wires).await {
+        Ok(outcome) => outcome,
+        Err(error) => {
+            let text = format!("rank {} on {}: {error}", launch.key.rank, launch.node_name);
+            Outcome::Failed(launch.failure(Reason::RankExited, text))
+        }
+    };
+    let _ = std::fs::remove_file(&launch.socket);
+    wires.tell(&launch.key, Event::Ended(outcome)).await;
+}
+
+/// Why a rank could not be started.
+#[derive(Debug, thiserror::Error)]
+enum Error {
+    #[error("cannot listen on {}: {source}", path.display())]
+    Listen { path: PathBuf, source: std::io::Error },
+    #[error("cannot start {}: {source}", path.display())]
+    Spawn { path: PathBuf, source: std::io::Error },
+    #[error("cannot create {}: {source}", path.display())]
+    Folder { path: PathBuf, source: std::io::Error },
+}
+
+async fn run(launch: &Launch, wires: &Wires) -> Result<Outcome, Error> {
+    let folder = &launch.start.job_dir;
+    std::fs::create_dir_all(folder).map_err(|source| Error::Folder { path: folder.clone(), source })?;
+    let listener = UnixListener::bind(&launch.socket)
+        .map_err(|source| Error::Listen { path: launch.socket.clone(), source })?;
+    let (mut process, pipes) =
+        process::spawn(launch).map_err(|source| Error::Spawn { path: launch.program.clone(), source })?;
+    wires.tell(&launch.key, Event::Spawned { pid: process.pid }).await;
+
+    let (talked, exited) = (CancellationToken::new(), CancellationToken::new());
+    let tail = output::Tail::default();
+    let conversation = async {
+        let said = within(&exited, talk::talk(launch, wires, listener)).await;
+        talked.cancel();
+        said.flatten()
+    };
+    let pumps = within(&exited, output::pump(launch, wires, pipes, &tail));
+    let watch = async {
+        let end = process.watch(wires.stop.clone(), &talked, launch.grace).await;
+        exited.cancel();
+        end
+    };
+    let (said, _, end) = tokio::join!(conversation, pumps, watch);
+    if end.was_asked && end.was_killed {
+        let grace_ms = launch.grace.as_millis();
+        let message = format!("rank {} did not stop within {grace_ms} ms and was killed", launch.key.rank);
+        let line = v1::LogLine { level: v1::LogLevel::Warn.into(), message, ..Default::default() };
+        wires.tell(&launch.key, Event::Line(launch.attribute(line))).await;
+    }
+    Ok(outcome::outcome(launch, said, &end, &tail))
+}
+
+/// Runs a future to its end, but not for long after the process is gone: a grandchild may hold a pipe open.
+async fn within<T>(exited: &CancellationToken, future: impl Future<Output = T>) -> Option<T> {
+    let late = async {
+        exited.cancelled().await;
+        tokio::time::sleep(EXIT_TIMEOUT).await;
+    };
+    tokio::select! {
+        biased;
+        value = future => Some(value),
+        () = late => None,
+    }
+}
+
+impl Launch {
+    /// A failure that this rank met.
+    fn failure(&self, reason: Reason, message: impl Into<String>) -> v1::Failure {
+        (&Failure::new(reason, message).met_by(self.start.node_id.clone(), self.key.rank)).into()
+    }
+
+    /// Fills in where a line of log comes from, and when it came, where its writer left that out.
+    fn attribute(&self, mut line: v1::LogLine) -> v1::LogLine {
+        if line.time_unix_ms == 0 {
+            line.time_unix_ms = telemetry::unix_ms();
+        }
+        line.generation = self.key.generation.0;
+        line.rank = Some(self.key.rank.0);
+        line.node_id = self.start.node_id.to_string();
+        line
+    }
+}

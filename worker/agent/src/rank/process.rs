@@ -1,0 +1,128 @@
+//! The process of a rank: its environment, its end, and the kill that comes when it does not end by itself.
+
+use std::{
+    io,
+    process::{ExitStatus, Stdio},
+    time::Duration,
+};
+
+use kindred_ipc::SOCKET_VARIABLE;
+use rustix::process::{Pid, Signal, kill_process_group};
+use tokio::{
+    process::{Child, ChildStderr, ChildStdout, Command},
+    sync::watch,
+    time::{Instant, sleep_until},
+};
+use tokio_util::sync::CancellationToken;
+
+use super::{Launch, Stop};
+use crate::config::EXIT_TIMEOUT;
+
+/// A process that leads a group of its own. Dropping it kills the group.
+pub struct Process {
+    /// Process id, which is the group's id too.
+    pub pid: u32,
+    child: Child,
+    /// The group, until its leader is reaped and the number may be given to another.
+    group: Option<Pid>,
+}
+
+/// What the process writes.
+pub struct Pipes {
+    /// Its standard output.
+    pub stdout: ChildStdout,
+    /// Its standard error.
+    pub stderr: ChildStderr,
+}
+
+/// How a process ended.
+#[derive(Debug)]
+pub struct End {
+    /// What the system says; an error when it could not be asked.
+    pub status: io::Result<ExitStatus>,
+    /// Whether the rank had been asked to stop.
+    pub was_asked: bool,
+    /// Whether the agent killed it.
+    pub was_killed: bool,
+}
+
+/// Starts the process of a rank.
+pub fn spawn(launch: &Launch) -> io::Result<(Process, Pipes)> {
+    let n_threads = launch.n_threads.to_string();
+    let mut child = Command::new(&launch.program)
+        .env(SOCKET_VARIABLE, &launch.socket)
+        .env("OMP_NUM_THREADS", &n_threads)
+        .env("MKL_NUM_THREADS", &n_threads)
+        // Ranks share the node's cores: a thread that waits must sleep, not spin.
+        .env("OMP_WAIT_POLICY", "PASSIVE")
+        .env("GOMP_SPINCOUNT", "0")
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .process_group(0)
+        .kill_on_drop(true)
+        .spawn()?;
+    let gone = || io::Error::other("the process was gone at once");
+    let pid = child.id().ok_or_else(gone)?;
+    let pipes = Pipes {
+        stdout: child.stdout.take().ok_or_else(gone)?,
+        stderr: child.stderr.take().ok_or_else(gone)?,
+    };
+    let group = i32::try_from(pid).ok().and_then(Pid::from_raw);
+    Ok((Process { pid, child, group }, pipes))
+}
+
+impl Process {
+    /// Waits for the end. Kills when the rank does not end within `grace` of being asked, or soon after its
+    /// conversation is over.
+    pub async fn watch(
+        &mut self,
+        mut stop: watch::Receiver<Option<Stop>>,
+        talked: &CancellationToken,
+        grace: Duration,
+    ) -> End {
+        let (mut was_asked, mut was_killed, mut has_talked) = (false, false, false);
+        let mut deadline: Option<Instant> = None;
+        let mut asked = std::pin::pin!(async move { stop.wait_for(Option::is_some).await.is_ok() });
+        let status = loop {
+            let due = deadline.unwrap_or_else(Instant::now);
+            tokio::select! {
+                status = self.child.wait() => break status,
+                true = &mut asked, if !was_asked => {
+                    was_asked = true;
+                    deadline = sooner(deadline, grace);
+                }
+                () = talked.cancelled(), if !has_talked => {
+                    has_talked = true;
+                    deadline = sooner(deadline, EXIT_TIMEOUT);
+                }
+                () = sleep_until(due), if deadline.is_some() && !was_killed => {
+                    was_killed = true;
+                    self.kill();
+                }
+            }
+        };
+        self.group = None;
+        End { status, was_asked, was_killed }
+    }
+
+    fn kill(&self) {
+        if let Some(group) = self.group
+            && let Err(error) = kill_process_group(group, Signal::KILL)
+        {
+            tracing::warn!(pid = self.pid, %error, "cannot kill a rank");
+        }
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+/// The sooner of a deadline and one that is so far from now.
+fn sooner(deadline: Option<Instant>, from_now: Duration) -> Option<Instant> {
+    let new = Instant::now() + from_now;
+    Some(deadline.map_or(new, |old| old.min(new)))
+}

@@ -1,0 +1,212 @@
+//! The conversation between the agent and a rank over the rank's socket.
+
+use std::io;
+
+use kindred_ipc::{FromRank, MAX_FRAME_BYTES, ToRank, Wire};
+use kindred_proto::failure::Reason;
+use tokio::{
+    io::{AsyncWrite, AsyncWriteExt},
+    net::{UnixListener, UnixStream},
+    sync::{mpsc, oneshot, watch},
+    task::JoinSet,
+    time::timeout,
+};
+use tokio_stream::StreamExt;
+use tokio_util::codec::{FramedRead, LengthDelimitedCodec};
+
+use super::{Event, Launch, Outcome, Stop, Wires};
+use crate::config::HELLO_TIMEOUT;
+
+/// Answers that may wait for the rank to read them.
+const ANSWERS: usize = 64;
+
+type Frames<R> = FramedRead<R, LengthDelimitedCodec>;
+
+/// Why a conversation ended without the rank's last word.
+#[derive(Debug, thiserror::Error)]
+enum Error {
+    #[error("said nothing within {} s of its start", HELLO_TIMEOUT.as_secs())]
+    NoHello,
+    #[error("is of version {theirs}, its agent of version {ours}; install both from one build")]
+    OtherVersion { theirs: String, ours: String },
+    #[error("broke the protocol: {0}")]
+    Protocol(String),
+    #[error("cannot be spoken to: {0}")]
+    Io(#[from] io::Error),
+}
+
+/// Speaks with the rank until it has said its last word, which is returned, or hangs up.
+pub async fn talk(launch: &Launch, wires: &Wires, listener: UnixListener) -> Option<Outcome> {
+    match converse(launch, wires, listener).await {
+        Ok(word) => word,
+        Err(error) => {
+            let text = format!("rank {} on {} {error}", launch.key.rank, launch.node_name);
+            Some(Outcome::Failed(launch.failure(Reason::RankExited, text)))
+        }
+    }
+}
+
+async fn converse(launch: &Launch, wires: &Wires, listener: UnixListener) -> Result<Option<Outcome>, Error> {
+    let (mut frames, mut writer) = {
+        let (stream, _) = timeout(HELLO_TIMEOUT, listener.accept()).await.map_err(|_| Error::NoHello)??;
+        split(stream)
+    };
+    let hello = timeout(HELLO_TIMEOUT, next(&mut frames)).await.map_err(|_| Error::NoHello)??;
+    let Some(hello) = hello else { return Ok(None) };
+    check(&hello, &launch.start.version)?;
+    send(&mut writer, &ToRank::Start(Box::new(launch.start.clone()))).await?;
+    let (answers, outgoing) = mpsc::channel(ANSWERS);
+    tokio::select! {
+        word = listen(launch, wires, &mut frames, answers) => word,
+        // A rank that no longer reads may still have said its last word.
+        Err(_) = speak(&mut writer, outgoing, wires.stop.clone()) => drain(launch, wires, &mut frames).await,
+    }
+}
+
+fn split(stream: UnixStream) -> (Frames<tokio::net::unix::OwnedReadHalf>, tokio::net::unix::OwnedWriteHalf) {
+    let (reader, writer) = stream.into_split();
+    let codec = LengthDelimitedCodec::builder().max_frame_length(MAX_FRAME_BYTES).new_codec();
+    (FramedRead::new(reader, codec), writer)
+}
+
+fn check(hello: &FromRank, ours: &str) -> Result<(), Error> {
+    match hello {
+        FromRank::Hello { version, .. } if version == ours => Ok(()),
+        FromRank::Hello { version, .. } => {
+            Err(Error::OtherVersion { theirs: version.clone(), ours: ours.to_owned() })
+        }
+        _ => Err(Error::Protocol("its first message is not Hello".to_owned())),
+    }
+}
+
+/// The rank's next message; `None` when it hung up.
+async fn next(frames: &mut Frames<impl tokio::io::AsyncRead + Unpin>) -> Result<Option<FromRank>, Error> {
+    match frames.next().await {
+        None => Ok(None),
+        Some(Err(error)) if error.kind() == io::ErrorKind::ConnectionReset => Ok(None),
+        Some(Err(error)) => Err(Error::Protocol(error.to_string())),
+        Some(Ok(body)) => {
+            kindred_ipc::decode(&body).map(Some).map_err(|error| Error::Protocol(error.to_string()))
+        }
+    }
+}
+
+async fn send(writer: &mut (impl AsyncWrite + Unpin), message: &ToRank) -> io::Result<()> {
+    let mut frame = Vec::new();
+    kindred_ipc::write(&mut frame, message).map_err(io::Error::other)?;
+    writer.write_all(&frame).await
+}
+
+/// Reads what the rank says until its last word.
+async fn listen(
+    launch: &Launch,
+    wires: &Wires,
+    frames: &mut Frames<impl tokio::io::AsyncRead + Unpin>,
+    answers: mpsc::Sender<ToRank>,
+) -> Result<Option<Outcome>, Error> {
+    let mut calls = JoinSet::new();
+    while let Some(message) = next(frames).await? {
+        while calls.try_join_next().is_some() {}
+        let event = match message {
+            FromRank::StoreCall { call, operation } => {
+                let (store, key, answers) = (wires.store.clone(), launch.key.clone(), answers.clone());
+                calls.spawn(async move {
+                    let outcome = store.call(&key, operation).await;
+                    let _ = answers.send(ToRank::StoreReply { call, outcome }).await;
+                });
+                continue;
+            }
+            FromRank::AskCommit { checkpoint } => {
+                let (answer, decided) = oneshot::channel();
+                let (answers, asked) = (answers.clone(), checkpoint.clone());
+                calls.spawn(async move {
+                    let allowed = decided.await.unwrap_or(false);
+                    let _ = answers.send(ToRank::MayCommit { checkpoint: asked, allowed }).await;
+                });
+                Event::AskCommit { checkpoint, answer }
+            }
+            other => match heard(launch, other)? {
+                Heard::Event(event) => event,
+                Heard::LastWord(word) => return Ok(Some(word)),
+            },
+        };
+        wires.tell(&launch.key, event).await;
+    }
+    Ok(None)
+}
+
+/// Reads on when nothing can be written any more.
+async fn drain(
+    launch: &Launch,
+    wires: &Wires,
+    frames: &mut Frames<impl tokio::io::AsyncRead + Unpin>,
+) -> Result<Option<Outcome>, Error> {
+    let (answers, _) = mpsc::channel(1);
+    listen(launch, wires, frames, answers).await
+}
+
+/// Writes answers, and the request to stop once it is there. Ends only when the rank cannot be written to.
+async fn speak(
+    writer: &mut (impl AsyncWrite + Unpin),
+    mut outgoing: mpsc::Receiver<ToRank>,
+    mut stop: watch::Receiver<Option<Stop>>,
+) -> io::Result<std::convert::Infallible> {
+    let mut is_asked = false;
+    loop {
+        let stop_asked = async { stop.wait_for(Option::is_some).await.map_or(None, |stop| *stop) };
+        let message = tokio::select! {
+            Some(answer) = outgoing.recv() => answer,
+            Some(Stop { checkpoint }) = stop_asked, if !is_asked => {
+                is_asked = true;
+                ToRank::Stop { checkpoint }
+            }
+            else => std::future::pending().await,
+        };
+        send(writer, &message).await?;
+    }
+}
+
+enum Heard {
+    Event(Event),
+    LastWord(Outcome),
+}
+
+/// What a message without an answer means.
+fn heard(launch: &Launch, message: FromRank) -> Result<Heard, Error> {
+    Ok(match message {
+        FromRank::Meeting => Heard::Event(Event::Meeting),
+        FromRank::Training => Heard::Event(Event::Training),
+        FromRank::Progress(Wire(progress)) => Heard::Event(Event::Progress(progress)),
+        FromRank::Points(points) => {
+            let generation = launch.key.generation.0;
+            let own = |Wire(point)| kindred_proto::v1::MetricPoint { generation, ..point };
+            Heard::Event(Event::Points(points.into_iter().map(own).collect()))
+        }
+        FromRank::Line(Wire(line)) => Heard::Event(Event::Line(launch.attribute(line))),
+        FromRank::Committed(Wire(checkpoint)) => Heard::Event(Event::Committed(checkpoint)),
+        FromRank::Finished(Wire(result)) => Heard::LastWord(Outcome::Finished(result)),
+        FromRank::Stopped => Heard::LastWord(Outcome::Stopped),
+        FromRank::Failed(Wire(failure)) => {
+            let (node_id, rank) = (launch.start.node_id.to_string(), Some(launch.key.rank.0));
+            Heard::LastWord(Outcome::Failed(kindred_proto::v1::Failure { node_id, rank, ..failure }))
+        }
+        FromRank::Hello { .. } => return Err(Error::Protocol("it says Hello twice".to_owned())),
+        FromRank::StoreCall { .. } | FromRank::AskCommit { .. } => {
+            return Err(Error::Protocol("a question came where none is answered".to_owned()));
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rank_of_another_build_is_refused_with_both_versions() {
+        let hello = |version: &str| FromRank::Hello { version: version.into(), pid: 1 };
+        assert!(check(&hello("1.2.3"), "1.2.3").is_ok());
+        let text = check(&hello("1.2.2"), "1.2.3").expect_err("another version").to_string();
+        assert!(text.contains("1.2.2") && text.contains("1.2.3"), "{text}");
+        assert!(check(&FromRank::Meeting, "1.2.3").is_err());
+    }
+}
