@@ -103,18 +103,23 @@ impl<J: Journal> Engine<J> {
     pub async fn run(mut self, shutdown: CancellationToken) {
         let mut ticks = interval(TICK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut commands = Vec::with_capacity(TURN_LEN);
         loop {
+            let mut commands = vec![];
             tokio::select! {
                 () = shutdown.cancelled() => break,
                 _ = ticks.tick() => {}
-                n_commands = self.inbox.recv_many(&mut commands, TURN_LEN) => {
-                    if n_commands == 0 {
-                        break;
-                    }
-                }
+                command = self.inbox.recv() => match command {
+                    Some(command) => commands.push(command),
+                    None => break,
+                },
             }
-            self.turn(std::mem::take(&mut commands)).await;
+            // Agents are heard before their silence is judged.
+            while commands.len() < TURN_LEN
+                && let Ok(command) = self.inbox.try_recv()
+            {
+                commands.push(command);
+            }
+            self.turn(commands).await;
         }
         self.stop();
     }
