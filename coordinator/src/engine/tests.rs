@@ -8,6 +8,7 @@ use kindred_proto::{
 };
 use tempfile::TempDir;
 use tokio::{
+    sync::watch,
     task::JoinHandle,
     time::{self, sleep},
 };
@@ -16,7 +17,7 @@ use tokio_stream::StreamExt;
 use super::*;
 use crate::{
     journal::Memory,
-    model::{Submission, Wire},
+    model::{Change, Submission, Wire},
 };
 
 /// A running engine.
@@ -35,15 +36,19 @@ impl Running {
 
     /// Opens everything on real time, since SQLite lives on threads of its own, then pauses it.
     async fn start_on(journal: Memory) -> Self {
+        Self::start_with(journal.clone(), journal).await
+    }
+
+    async fn start_with(journal: impl Journal, memory: Memory) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let config = Config::new(folder.path());
         let telemetry = Telemetry::open(config.telemetry_file(), config.log_lines_per_job).await;
         let telemetry = telemetry.expect("new telemetry");
         time::pause();
-        let (handle, engine) = start(&config, journal.clone(), telemetry).await.expect("a readable journal");
+        let (handle, engine) = start(&config, journal, telemetry).await.expect("a readable journal");
         let shutdown = CancellationToken::new();
         let task = tokio::spawn(engine.run(shutdown.clone()));
-        Self { handle, journal, shutdown, task, folder }
+        Self { handle, journal: memory, shutdown, task, folder }
     }
 
     /// Ends the engine and starts another on the same journal.
@@ -111,10 +116,37 @@ fn report(state: Option<RankState>) -> v1::AgentReport {
     }
 }
 
+/// A journal that stores nothing until its gate opens.
+struct Gated {
+    memory: Memory,
+    gate: watch::Receiver<bool>,
+}
+
+impl Journal for Gated {
+    async fn load(&mut self) -> Result<Vec<Change>, Error> {
+        self.memory.load().await
+    }
+
+    async fn append(&mut self, changes: &[Change]) -> Result<(), Error> {
+        self.gate.wait_for(|is_open| *is_open).await.expect("the test holds the gate");
+        self.memory.append(changes).await
+    }
+}
+
 #[tokio::test]
 async fn a_job_is_stored_before_it_is_seen() {
-    let running = Running::start().await;
-    let job = running.create("a").await.expect("a good job");
+    let memory = Memory::default();
+    let (gate, receiver) = watch::channel(false);
+    let running = Running::start_with(Gated { memory: memory.clone(), gate: receiver }, memory).await;
+    let mut created = pin!(running.create("a"));
+    time::timeout(Duration::from_secs(60), &mut created).await.expect_err("it is not stored yet");
+    let job_id = JobId::from("job-1");
+    let looked = time::timeout(Duration::from_secs(60), running.handle.get_job(&job_id)).await;
+    looked.expect_err("nobody is told of it");
+    assert_eq!(running.journal.changes(), vec![]);
+
+    gate.send_replace(true);
+    let job = created.await.expect("a good job");
     assert_eq!((job.id.as_str(), job.state()), ("job-1", JobState::Pending));
     assert!(job.reason.starts_with("needs 1 cpu device"), "{}", job.reason);
     assert_eq!(State::replay(&running.journal.changes()).jobs_before(None).count(), 1);
