@@ -8,6 +8,9 @@ use kindred_proto::{
 
 use super::{Job, LiveGeneration, Member, Model, Outcome, Timestamp, Wire, observed::Contact};
 
+/// What became of a node whose agent said good-bye.
+const LEAVES: &str = "whose agent leaves";
+
 /// One rank of a job's newest generation, with what it belongs to.
 #[derive(Clone, Copy)]
 pub(super) struct Seat<'a> {
@@ -48,7 +51,7 @@ impl<'a> Seat<'a> {
     }
 
     /// How a rank ended that its agent still names; none while it goes on.
-    fn ended(&self, seen: &v1::ObservedRank) -> Option<Outcome> {
+    fn ended(&self, seen: &v1::ObservedRank, contact: &Contact) -> Option<Outcome> {
         match seen.state() {
             v1::RankState::Finished if self.rank == Rank(0) && seen.result.is_none() => {
                 let message = format!("rank 0 on {} finished without a result", self.node_name());
@@ -64,6 +67,7 @@ impl<'a> Seat<'a> {
                 }
             }),
             v1::RankState::Stopped if self.live.ending_since.is_some() => Some(Outcome::Stopped),
+            v1::RankState::Stopped if contact.report.leaving => Some(self.lost(LEAVES)),
             v1::RankState::Stopped => Some(self.lost("where it was stopped without an order")),
             _ => None,
         }
@@ -79,7 +83,7 @@ impl Model {
                 return Some(seat.lost("whose agent started anew"));
             }
             let outcome = match self.observed_rank(seat) {
-                Some(seen) => seat.ended(seen),
+                Some(seen) => seat.ended(seen, contact),
                 None => self.absent(seat, contact),
             };
             if outcome.is_some() {
@@ -93,7 +97,7 @@ impl Model {
     /// How a rank ended that its agent does not name: not at all while the order may be on its way.
     fn absent(&self, seat: Seat<'_>, contact: &Contact) -> Option<Outcome> {
         if contact.report.leaving {
-            return Some(seat.lost("which leaves"));
+            return Some(seat.lost(LEAVES));
         }
         let stopped_for = seat.live.ending_since.map(|since| contact.last_report.since(since));
         stopped_for.is_some_and(|time| time > self.rules.lease).then_some(Outcome::Stopped)

@@ -105,6 +105,8 @@ fn a_leaving_node_takes_nothing_and_loses_its_ranks() {
     world.report("node-1");
     assert_eq!(standing(&world, "node-1"), v1::NodeState::Leaving);
     assert_eq!(world.places(&job_id), [("node-2", 0)]);
+    let fault = world.job(&job_id).last_fault.clone().expect("a fault");
+    assert_eq!(fault.message, "rank 0 was lost with node-1, whose agent leaves");
 }
 
 #[test]
