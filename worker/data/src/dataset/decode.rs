@@ -3,6 +3,7 @@
 //! What a file is, its first bytes say: many a PNG is called .jpg. EXIF is ignored, orientation included, as torchvision
 //! does. Alpha is dropped and 16-bit values keep their high byte, as Pillow's `convert("RGB")` does.
 
+use std::fmt::Display;
 use std::io::Cursor;
 
 use png::{ColorType, Decoder, Limits, Transformations};
@@ -50,15 +51,19 @@ impl Size {
 fn decode_png(file: &[u8], decoded: &mut Vec<u8>) -> Result<Size, String> {
     let mut decoder = Decoder::new_with_limits(Cursor::new(file), Limits { bytes: MAX_PIXELS as usize * 8 });
     decoder.set_transformations(Transformations::normalize_to_color8());
-    let mut reader = decoder.read_info().map_err(|error| error.to_string())?;
+    let mut reader = decoder.read_info().map_err(damage)?;
     let (color, _) = reader.output_color_type();
     let info = reader.info();
     let size = Size { width: info.width, height: info.height, channels: n_channels(color)? }.check()?;
     let n_bytes = reader.output_buffer_size().ok_or("too large")?;
     decoded.clear();
     decoded.resize(n_bytes, 0);
-    reader.next_frame(decoded).map_err(|error| error.to_string())?;
+    reader.next_frame(decoded).map_err(damage)?;
     Ok(size)
+}
+
+fn damage(error: impl Display) -> String {
+    format!("damaged PNG file: {error}")
 }
 
 fn n_channels(color: ColorType) -> Result<u32, String> {

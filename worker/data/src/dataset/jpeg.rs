@@ -1,5 +1,7 @@
 //! JPEG files, by zune-jpeg in its strict mode.
 
+use std::fmt::Display;
+
 use zune_jpeg::JpegDecoder;
 use zune_jpeg::zune_core::bytestream::ZCursor;
 use zune_jpeg::zune_core::colorspace::ColorSpace;
@@ -16,7 +18,7 @@ pub(super) fn decode(file: &[u8], decoded: &mut Vec<u8>) -> Result<Size, String>
     let options =
         DecoderOptions::default().set_strict_mode(true).set_max_width(MAX_SIDE).set_max_height(MAX_SIDE);
     let mut decoder = JpegDecoder::new_with_options(ZCursor::new(file), options);
-    decoder.decode_headers().map_err(|error| error.to_string())?;
+    decoder.decode_headers().map_err(damage)?;
     let info = decoder.info().ok_or("no frame header")?;
     let is_grey = decoder.input_colorspace() == Some(ColorSpace::Luma);
     let (colorspace, channels) = if is_grey { (ColorSpace::Luma, 1) } else { (ColorSpace::RGB, 3) };
@@ -25,8 +27,12 @@ pub(super) fn decode(file: &[u8], decoded: &mut Vec<u8>) -> Result<Size, String>
     // Zeroed, since the decoder may leave rows of an odd file as they are: a pixel never depends on the image before.
     decoded.clear();
     decoded.resize(size.width as usize * size.height as usize * channels as usize, 0);
-    decoder.decode_into(decoded).map_err(|error| error.to_string())?;
+    decoder.decode_into(decoded).map_err(damage)?;
     Ok(size)
+}
+
+fn damage(error: impl Display) -> String {
+    format!("damaged JPEG file: {error}")
 }
 
 /// Refuses a file without an end marker: the decoder notices a missing end only before the last row of blocks.
@@ -65,7 +71,7 @@ mod tests {
 
     use super::*;
 
-    /// Four coloured quarters, 48 x 32, written by Pillow 12 at quality 90 in every form that is common.
+    /// Four coloured quarters, 48 x 32, written by Pillow 13 at quality 90 in every form that is common.
     const FILES: [(&str, &[u8]); 5] = [
         ("baseline", include_bytes!("../../tests/images/baseline.jpg")),
         ("progressive", include_bytes!("../../tests/images/progressive.jpg")),

@@ -100,6 +100,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::testing::noise;
 
     /// The definition, in loops and f64: every output pixel is a weighted mean under a triangle.
     fn oracle(image: Pixels<'_>, window: Window, size: u32) -> Vec<f64> {
@@ -141,8 +142,7 @@ mod tests {
             (width, height) in (1u32..40, 1u32..40), size in 1u32..24, channels in prop::sample::select(vec![1u32, 3]),
             share in 0.0f64..1.0, seed: u64,
         ) {
-            let n_bytes = (width * height * channels) as usize;
-            let bytes: Vec<u8> = (0..n_bytes as u64).map(|at| (seed.wrapping_add(at).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 56) as u8).collect();
+            let bytes = noise((width * height * channels) as usize, seed);
             let image = Pixels { width, height, channels, bytes: &bytes };
             let (left, top) = ((f64::from(width) * share) as u32, (f64::from(height) * share) as u32);
             let window = Window { left, top, width: width - left, height: height - top };
