@@ -27,7 +27,20 @@ pub fn check_state(state: &[(String, Tensor)], taken: Step, collective: &Collect
     let pairs = all[0].chunks(SHORT_DIGEST).zip(all[rank].chunks(SHORT_DIGEST));
     let what = pairs.zip(state).find(|((first, other), _)| first != other);
     let what = what.map_or_else(|| "the number of tensors".into(), |(_, (name, _))| format!("tensor {name}"));
-    Err(Error::StateDiffers { rank: rank as u32, what, step: taken.0 })
+    Err(Error::StateDiffers { rank: rank as u32, what, step: taken })
+}
+
+/// Refuses a state that no step can start from: a loss may still be finite when the step that follows it is not.
+///
+/// # Errors
+/// When a value is not finite.
+pub fn check_finite(state: &[(String, Tensor)], taken: Step) -> Result<(), Error> {
+    for (name, tensor) in state {
+        if !bool::try_from(tensor.isfinite().all())? {
+            return Err(Error::StateNotFinite { name: name.clone(), step: taken });
+        }
+    }
+    Ok(())
 }
 
 /// Compares the index of the data set on all ranks. `nodes` are the ranks' nodes, in rank order.
@@ -52,4 +65,35 @@ fn gather_lines(own: &[String], collective: &Collective) -> Result<Vec<Vec<Strin
     let all = collective.gather_bytes(own.join("\n").as_bytes())?;
     let split = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).lines().map(str::to_owned).collect();
     Ok(all.into_iter().map(split).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::collective::on_threads;
+
+    fn state(values: &[f32]) -> Vec<(String, Tensor)> {
+        let named =
+            |(idx, value): (usize, &f32)| (format!("tensor-{idx}"), Tensor::from_slice(&[*value, 1.0]));
+        values.iter().enumerate().map(named).collect()
+    }
+
+    #[test]
+    fn a_value_that_is_not_finite_is_named() {
+        check_finite(&state(&[0.0, -1.0]), Step(3)).expect("all values are finite");
+        for value in [f32::NAN, f32::INFINITY] {
+            let error = check_finite(&state(&[0.0, value]), Step(3)).expect_err("one value is not");
+            assert_eq!(error.to_string(), "tensor tensor-1 holds a value that is not finite after step 3");
+        }
+    }
+
+    #[test]
+    fn q1_ranks_whose_state_differs_all_name_the_tensor() {
+        let said = on_threads(3, |collective| {
+            let own = if collective.rank() == 2 { [0.0, 1.0, 5.0] } else { [0.0, 1.0, 2.0] };
+            check_state(&state(&[0.0]), Step(7), &collective).expect("equal state");
+            check_state(&state(&own), Step(7), &collective).expect_err("rank 2 differs").to_string()
+        });
+        assert_eq!(said, ["ranks 0 and 2 differ in tensor tensor-2 after step 7"; 3]);
+    }
 }

@@ -5,7 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use kindred_bridge::ErrorKind;
 use kindred_proto::{
     failure::{Failure, Reason},
-    ids::{CheckpointId, NodeId},
+    ids::{CheckpointId, NodeId, Step},
 };
 
 use crate::{checkpoint, eval, export, methods};
@@ -59,7 +59,7 @@ pub enum Error {
         /// The first tensor that differs, or `recipe`.
         what: String,
         /// Steps taken.
-        step: u64,
+        step: Step,
     },
     /// The job was here before, and nothing of it is left.
     #[error(
@@ -76,12 +76,20 @@ pub enum Error {
     /// The loss is no number any more.
     #[error("loss is {loss} at step {step} with learning rate {lr}")]
     NotFinite {
-        /// The first such step.
-        step: u64,
+        /// The first such step, counted from 1.
+        step: Step,
         /// The learning rate of that step.
         lr: f64,
         /// The loss.
         loss: f64,
+    },
+    /// A step left something that no further step can start from.
+    #[error("tensor {name} holds a value that is not finite after step {step}")]
+    StateNotFinite {
+        /// The first such tensor.
+        name: String,
+        /// Steps taken.
+        step: Step,
     },
     /// A checkpoint.
     #[error(transparent)]
@@ -133,7 +141,7 @@ fn reason(error: &Error) -> Reason {
         Error::DataDiffers { .. } => Reason::DataDiffers,
         Error::StateDiffers { .. } => Reason::StateDiffers,
         Error::NothingToResume { .. } => Reason::CheckpointUnreadable,
-        Error::NotFinite { .. } => Reason::NotFinite,
+        Error::NotFinite { .. } | Error::StateNotFinite { .. } => Reason::NotFinite,
         Error::Checkpoint(error) | Error::Export(export::Error(error)) => checkpoint_reason(error),
         Error::Tensor(error) => text_reason(&error.to_string()),
         Error::Panicked(text) => text_reason(text),
@@ -191,7 +199,9 @@ fn text_reason(text: &str) -> Reason {
 fn subject(error: &Error) -> Option<String> {
     let path = match error {
         Error::Spec(error) => return error.violations.first().map(|violation| violation.field.clone()),
-        Error::NotFinite { .. } => return Some("recipe.optimizer.sgd.lr".into()),
+        Error::NotFinite { .. } | Error::StateNotFinite { .. } => {
+            return Some("recipe.optimizer.sgd.lr".into());
+        }
         Error::DataDiffers { file, .. } => return Some(file.clone()),
         Error::NothingToResume { path, .. } => return Some(path.clone()),
         Error::Data(error) | Error::Eval(eval::Error::Data(error)) => error.path(),

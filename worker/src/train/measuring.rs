@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use kindred_proto::ids::Step;
+use kindred_proto::{ids::Step, recipe::DataKind};
 
 use super::{
     Error,
@@ -39,18 +39,21 @@ impl Measuring {
         metrics
     }
 
-    /// Measures what the encoder has to beat: itself before the first step, and raw pixels.
+    /// Measures what the encoder has to beat: itself before the first step, and raw pixels. Of folders of images the
+    /// latter are not measured, since they mix sizes.
     ///
     /// # Errors
     /// When an image cannot be read or a peer is lost.
-    pub fn before(&mut self, trainer: &Trainer, reporter: &mut Reporter<'_>) -> Result<(), Error> {
+    pub fn before(&mut self, job: &Job, trainer: &Trainer, reporter: &mut Reporter<'_>) -> Result<(), Error> {
         let Some(evaluator) = &self.evaluator else { return Ok(()) };
         reporter.activity("evaluating");
         let (encoder, collective) = (trainer.method().encoder(), trainer.collective());
         let mut found = Vec::new();
         if evaluator.settings().knn.is_some() {
             found.push(("knn_random_encoder_percent", evaluator.knn(encoder, collective, None)?));
-            found.push(("knn_raw_pixels_percent", evaluator.knn_raw_pixels(collective)?));
+            if matches!(job.spec.recipe.data.kind, DataKind::FashionMnist { .. }) {
+                found.push(("knn_raw_pixels_percent", evaluator.knn_raw_pixels(collective)?));
+            }
         }
         if evaluator.settings().linear.is_some() {
             found.push(("linear_random_encoder_percent", evaluator.linear(encoder, collective)?));

@@ -134,7 +134,7 @@ fn introduce(job: &Job, found: Option<&Opened>, collective: &Collective) -> Resu
 fn check_recipes(ranks: &[Introduction]) -> Result<(), Error> {
     let differs = ranks.iter().position(|rank| rank.recipe_digest != ranks[0].recipe_digest);
     match differs {
-        Some(rank) => Err(Error::StateDiffers { rank: rank as u32, what: "recipe".into(), step: 0 }),
+        Some(rank) => Err(Error::StateDiffers { rank: rank as u32, what: "recipe".into(), step: Step(0) }),
         None => Ok(()),
     }
 }

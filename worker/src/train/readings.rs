@@ -1,5 +1,6 @@
 //! Scalars of the steps since the last reading, kept on the device so that no step waits for one.
 
+use kindred_proto::ids::Step;
 use tch::{Device, Kind, Tensor};
 
 use super::{Error, step::Outcome};
@@ -13,7 +14,7 @@ pub struct Readings {
 }
 
 struct Unread {
-    step: u64,
+    taken: Step,
     lr: f64,
     loss: Tensor,
 }
@@ -28,8 +29,8 @@ pub struct Reading {
 
 impl Readings {
     /// Remembers what a step gave.
-    pub fn push(&mut self, step: u64, lr: f64, outcome: &Outcome) {
-        self.losses.push(Unread { step, lr, loss: outcome.loss.shallow_clone() });
+    pub fn push(&mut self, taken: Step, lr: f64, outcome: &Outcome) {
+        self.losses.push(Unread { taken, lr, loss: outcome.loss.shallow_clone() });
         self.metrics = outcome.metrics.iter().map(|(name, value)| (*name, value.shallow_clone())).collect();
     }
 
@@ -47,7 +48,7 @@ impl Readings {
         let (loss_values, metric_values) = values.split_at(losses.len());
         for (unread, &loss) in losses.iter().zip(loss_values) {
             if !loss.is_finite() {
-                return Err(Error::NotFinite { step: unread.step, lr: unread.lr, loss });
+                return Err(Error::NotFinite { step: unread.taken, lr: unread.lr, loss });
             }
         }
         Ok(Some(Reading {

@@ -84,7 +84,7 @@ impl<'a> Reporter<'a> {
 
     /// Takes in a step without waiting for its values.
     pub fn stepped(&mut self, taken: Step, lr: f64, outcome: &Outcome) {
-        self.readings.push(taken.0 - 1, lr, outcome);
+        self.readings.push(taken, lr, outcome);
         self.window.n_steps += 1;
         self.progress.step = taken.0;
         self.progress.epoch = self.job.epoch(taken);

@@ -62,7 +62,7 @@ fn run(link: &Link, start: Start) -> Result<Ending, Error> {
     };
     link.say(FromRank::Training);
     if beginning.taken == Step(0) {
-        run.measuring.before(&run.trainer, &mut run.reporter)?;
+        run.measuring.before(run.job, &run.trainer, &mut run.reporter)?;
     }
     match run.train(beginning.taken)? {
         Trained::AllSteps => run.finish(),

@@ -14,7 +14,7 @@ use kindred_proto::{ids::Step, recipe::CheckpointInterval, v1};
 
 use super::{
     Error,
-    agreement::check_state,
+    agreement::{check_finite, check_state},
     job::Job,
     link::Link,
     report::{KNN, unix_ms},
@@ -31,6 +31,8 @@ pub struct Saver<'a> {
     link: &'a Link,
     is_writer: bool,
     pending: Option<Staged>,
+    /// The agent's newest answer.
+    permission: Permission,
 }
 
 /// Whether the agent lets this generation leave something durable.
@@ -51,7 +53,7 @@ impl<'a> Saver<'a> {
         if is_writer {
             remove_leftovers(&job.checkpoints())?;
         }
-        Ok(Self { job, link, is_writer, pending: None })
+        Ok(Self { job, link, is_writer, pending: None, permission: Permission::Granted })
     }
 
     /// Whether one is due after so many steps.
@@ -67,7 +69,7 @@ impl<'a> Saver<'a> {
     /// waits for its permission gives way to it.
     ///
     /// # Errors
-    /// When ranks differ in their state, or the files cannot be written.
+    /// When ranks differ in their state, it is not finite, or the files cannot be written.
     pub fn save(
         &mut self,
         taken: Step,
@@ -76,6 +78,7 @@ impl<'a> Saver<'a> {
     ) -> Result<(), Error> {
         let state = trainer.state();
         check_state(&state, taken, trainer.collective())?;
+        check_finite(&state, taken)?;
         if !self.is_writer {
             return Ok(());
         }
@@ -115,17 +118,20 @@ impl<'a> Saver<'a> {
     }
 
     fn settle_until(&mut self, deadline: Option<Instant>) -> Result<Permission, Error> {
-        let Some(staged) = &self.pending else { return Ok(Permission::Granted) };
-        let is_allowed = self.link.wait_commit(&staged.manifest().id(), deadline);
-        self.conclude(is_allowed.unwrap_or(false))
+        if let Some(staged) = &self.pending {
+            let is_allowed = self.link.wait_commit(&staged.manifest().id(), deadline);
+            self.conclude(is_allowed.unwrap_or(false))?;
+        }
+        Ok(self.permission)
     }
 
-    fn conclude(&mut self, is_allowed: bool) -> Result<Permission, Error> {
-        let Some(staged) = self.pending.take() else { return Ok(Permission::Granted) };
+    fn conclude(&mut self, is_allowed: bool) -> Result<(), Error> {
+        let Some(staged) = self.pending.take() else { return Ok(()) };
+        self.permission = if is_allowed { Permission::Granted } else { Permission::Refused };
         let (step, checkpoint_id) = (staged.manifest().step, staged.manifest().id());
         if !is_allowed {
             tracing::info!(%step, %checkpoint_id, "checkpoint dropped, this generation may not commit it");
-            return Ok(Permission::Refused);
+            return Ok(());
         }
         let wire = self.to_wire(&staged);
         staged.commit()?;
@@ -133,8 +139,7 @@ impl<'a> Saver<'a> {
             self.link.say(FromRank::Committed(Wire(wire)));
         }
         tracing::info!(%step, %checkpoint_id, "checkpoint committed");
-        keep_newest(&self.job.checkpoints(), self.job.spec.recipe.checkpoint.keep_last as usize)?;
-        Ok(Permission::Granted)
+        Ok(keep_newest(&self.job.checkpoints(), self.job.spec.recipe.checkpoint.keep_last as usize)?)
     }
 
     fn manifest(&self, step: Step, metrics: &BTreeMap<String, f64>) -> Manifest {

@@ -1,0 +1,142 @@
+//! A job over a small folder of images, and the orders for its ranks.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use kindred_ipc::{Start, Wire};
+use kindred_proto::{
+    ids::{Generation, JobId, NodeId, Rank, WorldSize},
+    job_spec::{JobSpec, from_yaml},
+    v1,
+};
+use tempfile::TempDir;
+
+/// Images to train on.
+pub const N_IMAGES: u64 = 32;
+
+/// Steps of the job below: two epochs of four steps.
+pub const N_STEPS: u64 = 8;
+
+/// A job and the node that it runs on.
+pub struct TestJob {
+    folder: TempDir,
+    overrides: Vec<String>,
+    n_ranks: u32,
+}
+
+impl TestJob {
+    /// A job of so many ranks, with images of its own.
+    pub fn new(n_ranks: u32) -> Self {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        write_images(&folder.path().join("data"));
+        Self { folder, overrides: vec![format!("ranks={n_ranks}")], n_ranks }
+    }
+
+    /// Changes a field of the spec.
+    pub fn with(mut self, assignment: &str) -> Self {
+        self.overrides.push(assignment.into());
+        self
+    }
+
+    /// Where the images are.
+    pub fn data(&self) -> PathBuf {
+        self.folder.path().join("data")
+    }
+
+    /// Where the job's state is.
+    pub fn job_dir(&self) -> PathBuf {
+        self.folder.path().join("job")
+    }
+
+    /// The checkpoints on disk, by name.
+    pub fn checkpoints(&self) -> Vec<String> {
+        let Ok(entries) = fs::read_dir(self.job_dir().join("checkpoints")) else { return Vec::new() };
+        let name = |entry: std::io::Result<fs::DirEntry>| entry.expect("a listed folder").file_name();
+        let mut names: Vec<_> =
+            entries.map(|entry| name(entry).into_string().expect("an ASCII name")).collect();
+        names.sort();
+        names
+    }
+
+    /// A file of a checkpoint.
+    pub fn checkpoint_file(&self, checkpoint: &str, file: &str) -> PathBuf {
+        self.job_dir().join("checkpoints").join(checkpoint).join(file)
+    }
+
+    /// Orders for all ranks of a generation.
+    pub fn starts(&self, generation: u64) -> Vec<Start> {
+        let wire = from_yaml(SPEC, &self.overrides).expect("the spec is sound");
+        let spec = JobSpec::check(&wire).expect("the spec is sound").to_wire();
+        (0..self.n_ranks).map(|rank| self.start(generation, rank, spec.clone())).collect()
+    }
+
+    fn start(&self, generation: u64, rank: u32, spec: v1::JobSpec) -> Start {
+        Start {
+            version: env!("CARGO_PKG_VERSION").into(),
+            job_id: JobId::new("job-1"),
+            generation: Generation(generation),
+            rank: Rank(rank),
+            world_size: WorldSize(self.n_ranks),
+            node_id: NodeId::new("node-1"),
+            device_index: rank,
+            spec: Wire(spec),
+            job_dir: self.job_dir(),
+            data_root: self.data(),
+            data_address: "127.0.0.1".into(),
+            resume_from: None,
+            meeting_timeout_ms: 60_000,
+            collective_timeout_ms: 60_000,
+        }
+    }
+}
+
+const SPEC: &str = "
+name: test
+device: cpu
+recipe:
+  data:
+    image_folder: {train: train, test: test, channels: 1}
+    mean: [0.5]
+    std: [0.25]
+  views:
+    - crop: {size: 16, scale_min: 0.5}
+    - crop: {size: 16, scale_min: 0.5}
+      horizontal_flip_probability: 0.5
+  encoder:
+    resnet: {depth: 18, width: 4, stem: cifar, batch_norm: {group_size: 4}}
+  method:
+    sce: {queue_size: 16, projector: {hidden_dims: [16], out_dim: 8}}
+  optimizer:
+    sgd: {lr: 0.05, momentum: 0.9, weight_decay: 0.0005}
+  training: {epochs: 2, global_batch: 8, log_every_steps: 1}
+  checkpoint: {every_steps: 4, keep_last: 2}
+  evaluation:
+    knn: {k: 3, every_epochs: 1}
+    linear: {max_iterations: 10}
+";
+
+fn write_images(data: &Path) {
+    for idx in 0..N_IMAGES {
+        write_image(&data.join(format!("train/class-{}/{idx:02}.png", idx % 2)), idx);
+    }
+    for idx in 0..8 {
+        write_image(&data.join(format!("test/class-{}/{idx:02}.png", idx % 2)), 100 + idx);
+    }
+}
+
+/// Stripes for one class, a slope for the other, shifted by the index.
+fn write_image(path: &Path, idx: u64) {
+    fs::create_dir_all(path.parent().expect("a file lies in a folder")).expect("a new folder");
+    let file = fs::File::create(path).expect("a new file");
+    let mut encoder = png::Encoder::new(file, 16, 16);
+    encoder.set_color(png::ColorType::Grayscale);
+    let pixel = |at: u64| {
+        let (x, y) = (at % 16, at / 16);
+        if idx.is_multiple_of(2) { (x / 4 + idx) % 2 * 200 + y } else { x * 8 + y * 7 + idx }
+    };
+    let pixels: Vec<u8> = (0..256).map(|at| pixel(at) as u8).collect();
+    let mut writer = encoder.write_header().expect("a header fits");
+    writer.write_image_data(&pixels).expect("the pixels fit");
+}

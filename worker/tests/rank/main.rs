@@ -1,0 +1,8 @@
+//! Real ranks under a played agent: whole jobs over a small folder of images, and everything that goes wrong.
+
+mod agent;
+mod endings;
+mod faults;
+mod job;
+mod store;
+mod training;
