@@ -2,7 +2,14 @@
 //!
 //! A script is a list of words separated by spaces; see [`Rank::act`].
 
-use std::{collections::BTreeMap, env, io::Read, os::unix::net::UnixStream, process::ExitCode, thread};
+use std::{
+    collections::BTreeMap,
+    env,
+    io::{self, Read, Write},
+    os::unix::net::UnixStream,
+    process::ExitCode,
+    thread,
+};
 
 use anyhow::{Context, bail};
 use kindred_ipc::{FromRank, SOCKET_VARIABLE, StoreOperation, ToRank, Wire};
@@ -43,7 +50,7 @@ impl Rank {
             "point" => self.say(&FromRank::Points(vec![Wire(point(rest.parse()?))]))?,
             "line" => self.line(rest)?,
             "env" => self.line(&format!("{rest}={}", env::var(rest).unwrap_or_default()))?,
-            "print" => println!("{rest}"),
+            "print" => writeln!(io::stdout(), "{rest}")?,
             "eprint" => eprintln!("{rest}"),
             "gate" => gate(rest)?,
             "set" => self.set(rest)?,
@@ -61,7 +68,7 @@ impl Rank {
                 let failure = v1::Failure { message: rest.into(), ..Default::default() };
                 self.say(&FromRank::Failed(Wire(failure)))?;
             }
-            "noise" => std::io::Write::write_all(&mut self.stream, &[0, 0, 0, 1, 255])?,
+            "noise" => self.stream.write_all(&[0, 0, 0, 1, 255])?,
             "exit" => return Ok(Some(ExitCode::from(rest.parse::<u8>()?))),
             "abort" => std::process::abort(),
             _ => bail!("unknown verb"),

@@ -174,9 +174,11 @@ impl Agent {
 
     fn on_orders(&mut self, orders: v1::AgentOrders) {
         self.uplink.answered(Instant::now(), &orders);
+        if self.leaving.as_ref().is_some_and(|leaving| leaving.refusal.is_some()) {
+            return;
+        }
         if let Some(refusal) = &orders.refusal {
             let why = Failure::from(refusal);
-            tracing::error!(error = %why, "the coordinator refused this agent");
             self.orders.clear();
             return self.leave(Stop { checkpoint: false }, Some(why));
         }

@@ -41,6 +41,9 @@ pub struct Args {
     /// How long a rank may take to stop before it is killed.
     #[arg(long, value_name = "TIME", default_value = "20s", value_parser = duration)]
     grace: Duration,
+    /// Stop when the process that started this one ends.
+    #[arg(long, hide = true)]
+    pub stop_with_parent: bool,
 }
 
 /// How many GPUs to offer; `None` for those that are found.

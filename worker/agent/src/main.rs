@@ -1,8 +1,14 @@
 //! `kindred-worker`: joins this node to a coordinator and runs the ranks that are placed on it.
 
-use anyhow::Context;
+use std::{
+    io::{self, IsTerminal},
+    process::ExitCode,
+};
+
+use anyhow::{Context, Result, bail, ensure};
 use clap::Parser;
 use kindred_agent::args::Args;
+use rustix::process::{Signal, getppid, set_parent_process_death_signal};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
@@ -10,28 +16,52 @@ use tracing_subscriber::EnvFilter;
 /// One thread: the kernel ties a rank's death signal to the thread that started it, so that one must live as long as
 /// the process does.
 #[tokio::main(flavor = "current_thread")]
-async fn main() -> anyhow::Result<()> {
+async fn main() -> ExitCode {
     let args = Args::parse();
     let filter = EnvFilter::try_from_env("KINDRED_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
+    log.with_ansi(io::stderr().is_terminal()).init();
+    match run(args).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!(error = format!("{error:#}"), "the agent cannot go on");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(args: Args) -> Result<()> {
+    if args.stop_with_parent {
+        stop_with_parent()?;
+    }
     let config = args.into_config()?;
+    let shutdown = CancellationToken::new();
+    tokio::select! {
+        ended = kindred_agent::run(config, shutdown.clone()) => Ok(ended?),
+        asked = two_signals(&shutdown) => asked,
+    }
+}
+
+/// Asks for an orderly end at the first signal, and returns at the second.
+async fn two_signals(shutdown: &CancellationToken) -> Result<()> {
     let mut terminate = signal(SignalKind::terminate()).context("listen for SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("listen for SIGINT")?;
-    let shutdown = CancellationToken::new();
-    let asked = async {
-        for n_asked in 0..2 {
-            tokio::select! {
-                _ = terminate.recv() => {}
-                _ = interrupt.recv() => {}
-            }
-            if n_asked == 0 {
-                tracing::info!("stopping; a second signal stops at once");
-                shutdown.cancel();
-            }
+    loop {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
         }
-    };
-    tokio::select! {
-        ended = kindred_agent::run(config, shutdown.clone()) => ended.map_err(Into::into),
-        () = asked => anyhow::bail!("stopped at once by a second signal"),
+        if shutdown.is_cancelled() {
+            bail!("stopped at once by a second signal");
+        }
+        tracing::info!("stopping; a second signal stops at once");
+        shutdown.cancel();
     }
+}
+
+fn stop_with_parent() -> Result<()> {
+    let parent = getppid();
+    set_parent_process_death_signal(Some(Signal::TERM)).context("cannot follow the parent's end")?;
+    ensure!(getppid() == parent, "the process that started this one is gone");
+    Ok(())
 }

@@ -1,7 +1,7 @@
 //! One rank's process, from its start to its outcome.
 //!
 //! [`supervise`] runs three things side by side until the process is gone: the conversation over the rank's socket
-//! ([`talk`]), the lines that it writes ([`output`]), and the watch over the process itself ([`process`]).
+//! (`talk`), the lines that it writes (`output`), and the watch over the process itself (`process`).
 //! Dropping the future kills the process: no rank outlives its agent.
 
 use std::{path::PathBuf, time::Duration};

@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeMap,
+    io::ErrorKind,
     net::SocketAddr,
     path::{Path, PathBuf},
     sync::{Arc, Mutex},
@@ -35,6 +36,9 @@ use tonic::{Request, Response, Status, Streaming};
 /// Every wait of a test ends after so long, with a panic.
 pub const DEADLINE: Duration = Duration::from_secs(30);
 
+/// Between two looks at what cannot be waited for.
+const POLL: Duration = Duration::from_millis(10);
+
 /// A coordinator on a runtime of its own, so that it can die with all its connections.
 pub struct Coordinator {
     pub address: SocketAddr,
@@ -66,7 +70,7 @@ impl Coordinator {
             store: Arc::default(),
         };
         let serve = runtime.spawn(async move {
-            let listener = TcpListener::bind(address).await.expect("the address is free");
+            let listener = timeout(DEADLINE, bind(address)).await.expect("the address becomes free");
             let address = listener.local_addr().expect("is bound");
             let server = tonic::transport::Server::builder().add_service(AgentServiceServer::new(service));
             tokio::spawn(server.serve_with_incoming(TcpListenerStream::new(listener)));
@@ -149,6 +153,17 @@ impl Coordinator {
         match found {
             Ok(Ok(reports)) => find(&reports).expect("it was there"),
             _ => panic!("no line {text:?} in {:#?}", Self::batches(&self.reports.borrow())),
+        }
+    }
+}
+
+/// Listens, once a coordinator that was killed has let go of the address.
+async fn bind(address: SocketAddr) -> TcpListener {
+    loop {
+        match TcpListener::bind(address).await {
+            Ok(listener) => return listener,
+            Err(error) if error.kind() == ErrorKind::AddrInUse => tokio::time::sleep(POLL).await,
+            Err(error) => panic!("cannot listen on {address}: {error}"),
         }
     }
 }
@@ -271,7 +286,8 @@ fn fake_rank() -> PathBuf {
     let test = std::env::current_exe().expect("this test has a path");
     let target = test.ancestors().nth(2).expect("target/PROFILE/deps/TEST");
     let path = target.join("examples/fake_rank");
-    assert!(path.is_file(), "{} is built by `cargo test -p kindred-agent`", path.display());
+    let how = "run all of `cargo test -p kindred-agent`, or `cargo build -p kindred-agent --example fake_rank` first";
+    assert!(path.is_file(), "{} is not there: {how}", path.display());
     path
 }
 
@@ -329,7 +345,7 @@ pub async fn gone(pid: u32) {
     };
     let poll = async {
         while !is_gone() {
-            tokio::time::sleep(Duration::from_millis(10)).await;
+            tokio::time::sleep(POLL).await;
         }
     };
     timeout(DEADLINE, poll).await.unwrap_or_else(|_| panic!("process {pid} is still there"));
