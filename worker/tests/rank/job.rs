@@ -2,6 +2,7 @@
 
 use std::{
     fs,
+    ops::Range,
     path::{Path, PathBuf},
 };
 
@@ -22,6 +23,7 @@ pub const N_STEPS: u64 = 8;
 /// A job and the node that it runs on.
 pub struct TestJob {
     folder: TempDir,
+    spec: String,
     overrides: Vec<String>,
     n_ranks: u32,
 }
@@ -31,7 +33,16 @@ impl TestJob {
     pub fn new(n_ranks: u32) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
         write_images(&folder.path().join("data"));
-        Self { folder, overrides: vec![format!("ranks={n_ranks}")], n_ranks }
+        Self { folder, spec: SPEC.into(), overrides: vec![format!("ranks={n_ranks}")], n_ranks }
+    }
+
+    /// The same images as IDX files.
+    pub fn of_idx_files(n_ranks: u32) -> Self {
+        let job = Self::new(n_ranks);
+        for (split, first, n_images) in [("train", 0, N_IMAGES), ("t10k", 100, 8)] {
+            write_idx(&job.data(), split, first..first + n_images);
+        }
+        Self { spec: SPEC.replace(FOLDER_SOURCE, "fashion_mnist: {root: .}"), ..job }
     }
 
     /// Changes a field of the spec.
@@ -67,7 +78,7 @@ impl TestJob {
 
     /// Orders for all ranks of a generation.
     pub fn starts(&self, generation: u64) -> Vec<Start> {
-        let wire = from_yaml(SPEC, &self.overrides).expect("the spec is sound");
+        let wire = from_yaml(&self.spec, &self.overrides).expect("the spec is sound");
         let spec = JobSpec::check(&wire).expect("the spec is sound").to_wire();
         (0..self.n_ranks).map(|rank| self.start(generation, rank, spec.clone())).collect()
     }
@@ -91,6 +102,9 @@ impl TestJob {
         }
     }
 }
+
+/// The line of the spec that says where the images are.
+const FOLDER_SOURCE: &str = "image_folder: {train: train, test: test, channels: 1}";
 
 const SPEC: &str = "
 name: test
@@ -126,17 +140,33 @@ fn write_images(data: &Path) {
     }
 }
 
-/// Stripes for one class, a slope for the other, shifted by the index.
 fn write_image(path: &Path, idx: u64) {
     fs::create_dir_all(path.parent().expect("a file lies in a folder")).expect("a new folder");
     let file = fs::File::create(path).expect("a new file");
     let mut encoder = png::Encoder::new(file, 16, 16);
     encoder.set_color(png::ColorType::Grayscale);
+    let mut writer = encoder.write_header().expect("a header fits");
+    writer.write_image_data(&pixels(idx)).expect("the pixels fit");
+}
+
+/// One of the IDX format's pairs of files.
+fn write_idx(folder: &Path, split: &str, images: Range<u64>) {
+    let n_images = (images.end - images.start) as u32;
+    let header =
+        |numbers: &[u32]| numbers.iter().flat_map(|number| number.to_be_bytes()).collect::<Vec<u8>>();
+    let mut image_file = header(&[0x0803, n_images, 16, 16]);
+    image_file.extend(images.clone().flat_map(pixels));
+    let mut label_file = header(&[0x0801, n_images]);
+    label_file.extend(images.map(|idx| (idx % 2) as u8));
+    fs::write(folder.join(format!("{split}-images-idx3-ubyte")), image_file).expect("a new file");
+    fs::write(folder.join(format!("{split}-labels-idx1-ubyte")), label_file).expect("a new file");
+}
+
+/// Stripes for one class, a slope for the other, shifted by the index.
+fn pixels(idx: u64) -> Vec<u8> {
     let pixel = |at: u64| {
         let (x, y) = (at % 16, at / 16);
         if idx.is_multiple_of(2) { (x / 4 + idx) % 2 * 200 + y } else { x * 8 + y * 7 + idx }
     };
-    let pixels: Vec<u8> = (0..256).map(|at| pixel(at) as u8).collect();
-    let mut writer = encoder.write_header().expect("a header fits");
-    writer.write_image_data(&pixels).expect("the pixels fit");
+    (0..256).map(|at| pixel(at) as u8).collect()
 }

@@ -68,6 +68,13 @@ fn two_ranks_train_as_one_job() {
 }
 
 #[test]
+fn raw_pixels_are_measured_where_all_images_have_one_size() {
+    let heard = play_as_usual(TestJob::of_idx_files(2).starts(1));
+    let accuracy = heard[0].result().metrics["knn_raw_pixels_percent"];
+    assert!((0.0..=100.0).contains(&accuracy), "{accuracy}");
+}
+
+#[test]
 fn c2_a_resumed_job_ends_with_the_same_bits() {
     let straight = TestJob::new(1);
     play_as_usual(straight.starts(1))[0].result();
