@@ -1,1 +1,10 @@
-//! Placeholder.
+//! A whole cluster on one machine: real coordinator, agents, ranks and images.
+//!
+//! The programs must be built (`cargo build --workspace --bins`) and Fashion-MNIST fetched (`make setup`); `make test`
+//! does both.
+
+mod bad_input;
+mod faults;
+mod finishes;
+mod hosts;
+mod recipes;

@@ -1,1 +1,5 @@
-//! Placeholder.
+//! The rules of the house that a compiler does not know: who may import whom, how long a file may be.
+
+mod dependencies;
+mod layout;
+mod sources;
