@@ -8,7 +8,7 @@ use std::{
 
 use super::Error;
 
-/// Writes a file and syncs it. The folder's entry is synced by [`sync_folder`].
+/// Writes a file and syncs it, but not the entry in its folder.
 ///
 /// # Errors
 /// When the disk is full or the file system fails; the error names the file.
