@@ -3,6 +3,8 @@
 //! After an addition, write it into the lock with
 //! `KINDRED_BLESS=1 cargo test -p kindred-proto --test compat`, and commit both together.
 
+#![allow(clippy::unwrap_used, reason = "a helper that panics fails its test")]
+
 use std::{collections::BTreeSet, env, fs, path::Path};
 
 use prost_reflect::{

@@ -1,5 +1,7 @@
 //! Properties of the checks over random specs, made from the descriptors alone: a new field is covered at once.
 
+#![allow(clippy::unwrap_used, reason = "a helper that panics fails its test")]
+
 use std::sync::LazyLock;
 
 use kindred_proto::{

@@ -1,5 +1,7 @@
 //! What users may write in a job file and in `--set`, and what they are told otherwise.
 
+#![allow(clippy::unwrap_used, reason = "a helper that panics fails its test")]
+
 use kindred_proto::{
     job_spec::{from_yaml, to_yaml},
     v1,
