@@ -1,6 +1,5 @@
 //! Makes the named tensors of one network.
 
-use kindred_bridge::channels_last;
 use kindred_proto::recipe;
 use tch::{Device, Kind, Tensor};
 
@@ -99,4 +98,15 @@ impl Builder {
         self.entries.push(Entry { name, tensor: tensor.shallow_clone(), role });
         tensor
     }
+}
+
+/// Channels-last in memory, with the strides that gradients of convolutions have even where a kernel is 1x1 and the
+/// usual conversion would find nothing to do: Reducer lays its buckets out as the parameters are.
+fn channels_last(weight: &Tensor) -> Tensor {
+    let shape = weight.size();
+    let [_, inputs, height, width] = shape[..] else { panic!("a convolution's weight has four dimensions") };
+    let strides = [height * width * inputs, 1, width * inputs, inputs];
+    let mut laid_out = Tensor::empty_strided(&shape, strides, (weight.kind(), weight.device()));
+    laid_out.copy_(weight);
+    laid_out
 }

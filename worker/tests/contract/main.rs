@@ -23,11 +23,11 @@ fn the_loss_is_finite_and_falls_on_toy_data() {
     for method in METHODS {
         let mut rank = Rank::new(&spec(method, "fp32", GROUPS), Collective::single());
         // The queue begins with random rows, which are easy to tell from keys: it is filled first.
-        rank.with_lr(0.0).steps(0, 3).with_lr(0.05).steps(3, 48);
+        rank.with_lr(0.0).steps(0, 3).with_lr(0.005).steps(3, 63);
         let losses = rank.trace().losses;
         assert!(losses.iter().all(|loss| loss.is_finite()), "{method:?}: {losses:?}");
         let mean = |losses: &[f64]| losses.iter().sum::<f64>() / losses.len() as f64;
-        let (first, last) = (mean(&losses[3..8]), mean(&losses[43..]));
+        let (first, last) = (mean(&losses[5..10]), mean(&losses[58..]));
         assert!(last < 0.9 * first, "{method:?}: {first} to {last}");
     }
 }
@@ -58,10 +58,7 @@ fn a_loaded_state_gives_the_next_losses_to_the_bit() {
         let mut other_seed = spec.clone();
         other_seed.recipe.training.seed += 1;
         let mut resumed = Rank::new(&other_seed, Collective::single());
-        for ((name, target), (saved_name, value)) in resumed.state().into_iter().zip(&saved) {
-            assert_eq!(&name, saved_name);
-            tch::no_grad(|| target.shallow_clone().copy_(value));
-        }
+        resumed.load(&saved);
         resumed.steps(4, 7);
         assert_eq!(straight.trace().losses[4..], resumed.trace().losses, "{method:?}");
     }

@@ -1,31 +1,48 @@
 //! What holds between ranks.
 
-use kindred_worker::collective::digest;
+use kindred_worker::collective::{Collective, digest};
 
 use crate::{
     relative_difference,
-    toy::{self, METHODS, Trace, spec},
+    toy::{self, METHODS, Rank, Trace, spec},
 };
 
-/// Ranks that share the batch are compared with one rank that has it all.
+const N_STEPS: usize = 3;
+
+/// Ranks that share the batch are compared with one rank that has it all and takes each step from their state: else
+/// rounding would grow from step to step.
 fn compare(precision: &str, batch_norm: &str, world_size: u32, tolerance: f64) {
     for method in METHODS {
         let spec = spec(method, precision, batch_norm);
-        let (one, several) = (&toy::run(&spec, 1, 3)[0], toy::run(&spec, world_size, 3));
-        let what = format!("{method:?} in {precision}, {batch_norm}, {world_size} ranks");
-        for step in 0..3 {
-            let mean = several.iter().map(|trace| trace.losses[step]).sum::<f64>() / f64::from(world_size);
-            let difference = (mean - one.losses[step]).abs() / one.losses[step].abs();
-            assert!(difference <= tolerance, "{what}: loss of step {step} differs by {difference:e}");
-            compare_gradients(&format!("{what}, step {step}"), &several[0], one, step, tolerance);
+        let several = toy::run(&spec, world_size, N_STEPS as u64);
+        let mut one = Rank::new(&spec, Collective::single());
+        for step in 0..N_STEPS {
+            if step > 0 {
+                one.load(&several[0].states[step - 1]);
+            }
+            one.steps(step as u64, step as u64 + 1);
         }
+        let what = format!("{method:?} in {precision}, {batch_norm}, {world_size} ranks");
+        compare_traces(&what, &several, &one.trace(), tolerance);
     }
 }
 
-fn compare_gradients(what: &str, got: &Trace, want: &Trace, step: usize, tolerance: f64) {
-    for (idx, (got, want)) in got.gradients[step].iter().zip(&want.gradients[step]).enumerate() {
-        let difference = relative_difference(got, want);
-        assert!(difference <= tolerance, "{what}: gradient {idx} differs by {difference:e}");
+fn compare_traces(what: &str, several: &[Trace], one: &Trace, tolerance: f64) {
+    for step in 0..N_STEPS {
+        let mean = several.iter().map(|trace| trace.losses[step]).sum::<f64>() / several.len() as f64;
+        let difference = (mean - one.losses[step]).abs() / one.losses[step].abs();
+        assert!(difference <= tolerance, "{what}: loss of step {step} differs by {difference:e}");
+        let named = |trace: &Trace| {
+            let gradients =
+                trace.gradients[step].iter().map(|(name, x)| (format!("gradient of {name}"), x.copy()));
+            gradients
+                .chain(trace.states[step].iter().map(|(name, x)| (name.clone(), x.copy())))
+                .collect::<Vec<_>>()
+        };
+        for ((name, got), (_, want)) in named(&several[0]).iter().zip(&named(one)) {
+            let difference = relative_difference(got, want);
+            assert!(difference <= tolerance, "{what}, step {step}: {name} differs by {difference:e}");
+        }
     }
 }
 
@@ -49,11 +66,11 @@ fn ranks_equal_one_rank_with_the_whole_batch_in_f32() {
 fn state_and_gradients_are_the_same_bits_on_all_ranks() {
     for method in METHODS {
         for (precision, world_size) in [("fp32", 4), ("bf16", 2)] {
-            let traces = toy::run(&spec(method, precision, "{group_size: 4}"), world_size, 3);
-            for step in 0..3 {
+            let traces = toy::run(&spec(method, precision, "{group_size: 4}"), world_size, N_STEPS as u64);
+            for step in 0..N_STEPS {
                 let digest_of = |trace: &Trace| {
-                    let state = trace.states[step].iter().map(|(_, tensor)| tensor);
-                    digest(&state.chain(&trace.gradients[step]).collect::<Vec<_>>())
+                    let all = trace.states[step].iter().chain(&trace.gradients[step]);
+                    digest(&all.map(|(_, tensor)| tensor).collect::<Vec<_>>())
                 };
                 let first = digest_of(&traces[0]);
                 for (rank, trace) in traces.iter().enumerate() {

@@ -7,7 +7,7 @@ use kindred_worker::{
     nn::Stream,
     train::Trainer,
 };
-use tch::{Device, Kind, Tensor};
+use tch::{Device, Kind, Tensor, no_grad};
 
 /// Images per step over all ranks.
 pub const GLOBAL_BATCH: i64 = 16;
@@ -51,14 +51,17 @@ pub fn images(step: u64, kind: Kind) -> Vec<Tensor> {
     (0..2).map(view).collect()
 }
 
+/// Tensors by name.
+pub type Named = Vec<(String, Tensor)>;
+
 /// What one rank saw.
 pub struct Trace {
     /// Its loss at each step.
     pub losses: Vec<f64>,
-    /// Its gradients after each step; empty where there was none.
-    pub gradients: Vec<Vec<Tensor>>,
-    /// Names and values of its state after each step.
-    pub states: Vec<Vec<(String, Tensor)>>,
+    /// Its gradients after each step.
+    pub gradients: Vec<Named>,
+    /// Its state after each step.
+    pub states: Vec<Named>,
 }
 
 /// One rank of a job over the toy images.
@@ -72,6 +75,8 @@ pub struct Rank {
 impl Rank {
     /// Builds the method and joins the others.
     pub fn new(spec: &JobSpec, collective: Collective) -> Self {
+        // Ranks of one process would wait for one another's threads.
+        tch::set_num_threads(1);
         let method = methods::build(spec, 1, Device::Cpu).expect("the processor is there");
         let kind = method.parameters()[0].1.kind();
         let trainer = Trainer::new(method, spec, collective).expect("all ranks are alike");
@@ -103,9 +108,17 @@ impl Rank {
         self
     }
 
-    /// Shallow handles of the state.
-    pub fn state(&self) -> Vec<(String, Tensor)> {
-        self.trainer.state()
+    /// A copy of the state.
+    pub fn state(&self) -> Named {
+        copied(self.trainer.state())
+    }
+
+    /// Overwrites the state.
+    pub fn load(&mut self, saved: &Named) {
+        for ((name, target), (saved_name, value)) in self.trainer.state().into_iter().zip(saved) {
+            assert_eq!(&name, saved_name);
+            no_grad(|| target.shallow_clone().copy_(value));
+        }
     }
 
     /// Names of what gradients train.
@@ -118,10 +131,14 @@ impl Rank {
         self.trace
     }
 
-    fn gradients(&self) -> Vec<Tensor> {
+    fn gradients(&self) -> Named {
         let parameters = self.trainer.method().parameters();
-        parameters.iter().map(|(_, parameter)| parameter.grad().copy()).collect()
+        copied(parameters.into_iter().map(|(name, parameter)| (name, parameter.grad())).collect())
     }
+}
+
+fn copied(named: Named) -> Named {
+    named.into_iter().map(|(name, tensor)| (name, tensor.detach().copy())).collect()
 }
 
 /// Runs a few steps on so many ranks; what each saw, in rank order.
