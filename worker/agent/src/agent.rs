@@ -123,7 +123,7 @@ struct Agent {
     data_address: IpAddr,
     /// The newest orders.
     orders: BTreeMap<RankKey, v1::OrderedRank>,
-    /// The newest generation ever ordered of each job.
+    /// The newest generation ordered of each job that is ordered or held.
     newest: BTreeMap<JobId, Generation>,
     ranks: BTreeMap<RankKey, Known>,
     uplink: Uplink,
@@ -190,8 +190,8 @@ impl Agent {
     /// Brings what runs closer to what is ordered.
     fn reconcile(&mut self) {
         let orders: Vec<Order> = self.orders.iter().map(|(key, order)| checked(key, order)).collect();
-        reconcile::note_generations(&mut self.newest, &orders);
         let held = self.ranks.iter().map(|(key, known)| (key.clone(), known.held())).collect();
+        reconcile::note_generations(&mut self.newest, &orders, &held);
         for action in reconcile::reconcile(&orders, &held, &self.newest) {
             match action {
                 Action::Start(_) if self.leaving.is_some() => continue,

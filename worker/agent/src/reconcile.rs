@@ -84,7 +84,7 @@ pub enum Action {
 
 /// Compares orders with what is held.
 ///
-/// `newest` is the newest generation ever ordered of each job; an order of an older one starts nothing, and what runs
+/// `newest` is the newest generation ordered of each job; an order of an older one starts nothing, and what runs
 /// of an older one is stopped. A start whose device is still busy waits: it comes out once the device is free.
 pub fn reconcile(
     orders: &[Order],
@@ -117,8 +117,16 @@ pub fn reconcile(
     actions
 }
 
-/// Takes note of the generations that `orders` name.
-pub fn note_generations(newest: &mut BTreeMap<JobId, Generation>, orders: &[Order]) {
+/// Takes note of the generations that `orders` name, and lets go of jobs that are neither ordered nor held: a
+/// coordinator that begins anew counts its jobs, and their generations, from one again.
+pub fn note_generations(
+    newest: &mut BTreeMap<JobId, Generation>,
+    orders: &[Order],
+    held: &BTreeMap<RankKey, Held>,
+) {
+    let jobs: BTreeSet<&JobId> =
+        orders.iter().map(|order| &order.key.job_id).chain(held.keys().map(|key| &key.job_id)).collect();
+    newest.retain(|job_id, _| jobs.contains(job_id));
     for Order { key, .. } in orders {
         let seen = newest.entry(key.job_id.clone()).or_insert(key.generation);
         *seen = (*seen).max(key.generation);
@@ -159,7 +167,7 @@ mod tests {
 
     fn newest_of(orders: &[Order]) -> BTreeMap<JobId, Generation> {
         let mut newest = BTreeMap::new();
-        note_generations(&mut newest, orders);
+        note_generations(&mut newest, orders, &table([]));
         newest
     }
 
@@ -270,6 +278,17 @@ mod tests {
         assert_eq!(reconcile(&[run(key(1, 1, 0), 0)], &table([]), &newest), []);
     }
 
+    #[test]
+    fn a_generation_is_remembered_while_its_job_is_ordered_or_held() {
+        let (old, new) = (key(1, 1, 0), key(1, 2, 0));
+        let mut newest = newest_of(&[run(new.clone(), 0)]);
+        let held = table([(new, 0, Phase::Stopping)]);
+        note_generations(&mut newest, &[], &held);
+        assert_eq!(reconcile(&[run(old.clone(), 1)], &held, &newest), []);
+        note_generations(&mut newest, &[], &table([]));
+        assert_eq!(reconcile(&[run(old.clone(), 1)], &table([]), &newest), [Action::Start(old)]);
+    }
+
     fn any_key() -> impl Strategy<Value = RankKey> {
         (0..3_u32, 1..4_u64, 0..3_u32).prop_map(|(job, generation, rank)| key(job, generation, rank))
     }
@@ -317,7 +336,7 @@ mod tests {
                     }
                 }
                 let before = newest.clone();
-                note_generations(&mut newest, &orders);
+                note_generations(&mut newest, &orders, &held);
                 let actions = reconcile(&orders, &held, &newest);
                 for action in &actions {
                     if let Action::Start(key) = action {
