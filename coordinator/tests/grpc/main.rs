@@ -8,3 +8,4 @@ mod probes;
 mod process;
 mod shutdown;
 mod store;
+mod up;

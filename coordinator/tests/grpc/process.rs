@@ -15,13 +15,14 @@ use crate::{
 };
 
 /// A process whose lines on standard error a test reads.
-struct Program {
-    child: Child,
+pub struct Program {
+    pub child: Child,
     lines: Lines<BufReader<ChildStderr>>,
 }
 
 impl Program {
-    fn start(path: &str, args: &[&str]) -> Self {
+    /// Starts it with its standard error at hand.
+    pub fn start(path: &str, args: &[&str]) -> Self {
         let mut command = Command::new(path);
         let mut child =
             command.args(args).stderr(Stdio::piped()).kill_on_drop(true).spawn().expect("it starts");
@@ -35,7 +36,7 @@ impl Program {
     }
 
     /// Reads until a line holds this; gives the line.
-    async fn line_with(&mut self, part: &str) -> String {
+    pub async fn line_with(&mut self, part: &str) -> String {
         let mut seen = Vec::new();
         let found = timeout(PATIENCE, async {
             while let Some(line) = self.lines.next_line().await.expect("plain text") {
@@ -57,13 +58,14 @@ impl Program {
         address.trim().parse().expect("an address")
     }
 
-    fn signal(&self, signal: Signal) {
+    /// Sends it a signal.
+    pub fn signal(&self, signal: Signal) {
         let pid = self.child.id().and_then(|pid| Pid::from_raw(pid.try_into().ok()?)).expect("it runs");
         kill_process(pid, signal).expect("it is ours");
     }
 
     /// Its exit code; none when a signal ended it.
-    async fn code(&mut self) -> Option<i32> {
+    pub async fn code(&mut self) -> Option<i32> {
         timeout(PATIENCE, self.child.wait()).await.expect("it ends in time").expect("it is ours").code()
     }
 }

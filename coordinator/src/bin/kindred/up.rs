@@ -69,44 +69,37 @@ async fn run_workers(
         for number in 1..=plan.args.workers {
             workers.spawn(plan.worker(number, &address)?.keep_running(stop.clone()));
         }
-        Ok::<_, Error>(Global { coordinator: address, connect_timeout: START_TIMEOUT, ..global.clone() })
+        Ok::<_, Error>(Global { coordinator: address, ..global.clone() })
     };
     let here = match started.await {
         Ok(here) => here,
         Err(error) => return error,
     };
     tokio::select! {
-        error = first_error(workers) => error,
-        error = say_when_ready(&here, plan.args.workers) => error,
+        error = first_error(workers) => return error,
+        () = say_when_ready(&here, plan.args.workers) => {}
     }
+    first_error(workers).await
 }
 
-/// Says once that everything runs; ends only when that cannot be found out.
-async fn say_when_ready(here: &Global, n_workers: u32) -> Error {
+/// Says once that everything runs, or that it is late.
+async fn say_when_ready(here: &Global, n_workers: u32) {
+    let until_ready = async {
+        while !is_ready(here, n_workers).await.unwrap_or(false) {
+            time::sleep(POLL_EVERY).await;
+        }
+    };
     let address = &here.coordinator;
-    match time::timeout(START_TIMEOUT, until_ready(here, n_workers)).await {
-        Ok(Ok(())) => {
-            let line = format!("ready: coordinator at {address}, {n_workers} worker(s); Ctrl-C stops them");
-            if let Err(error) = output::result(&line) {
-                return error.into();
-            }
-        }
-        Ok(Err(error)) => return error,
-        Err(_) => output::note("not every worker has reported yet; see their lines above"),
-    }
-    std::future::pending().await
+    output::note(&match time::timeout(START_TIMEOUT, until_ready).await {
+        Ok(()) => format!("ready: coordinator at {address}, workers: {n_workers}; Ctrl-C stops them"),
+        Err(_) => "not every worker has reported yet; see their lines above".to_owned(),
+    });
 }
 
-async fn until_ready(here: &Global, n_workers: u32) -> Result<(), Error> {
-    let client = Client::connect(here).await?;
-    loop {
-        let nodes = nodes::all(&client).await?;
-        let n_ready = nodes.iter().filter(|node| node.state() == v1::NodeState::Ready).count();
-        if n_ready >= n_workers as usize {
-            return Ok(());
-        }
-        time::sleep(POLL_EVERY).await;
-    }
+async fn is_ready(here: &Global, n_workers: u32) -> Result<bool, Error> {
+    let nodes = nodes::all(&Client::connect(here).await?).await?;
+    let n_ready = nodes.iter().filter(|node| node.state() == v1::NodeState::Ready).count();
+    Ok(n_ready >= n_workers as usize)
 }
 
 /// The first error of a set of kept programs; never ends while there is none.

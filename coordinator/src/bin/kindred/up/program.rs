@@ -22,7 +22,7 @@ use crate::{
     output,
 };
 
-/// A program that ends sooner than this has a fault that starting it again does not cure.
+/// A program that gives up sooner than this has a fault that starting it again does not cure.
 const EARLY: Duration = Duration::from_secs(10);
 const RESTART_AFTER: Duration = Duration::from_secs(1);
 
@@ -58,12 +58,13 @@ impl Program {
     /// Runs it until `stop`, again and again when it dies.
     ///
     /// # Errors
-    /// When it cannot be started, or ends by itself right after its start.
+    /// When it cannot be started, or gives up right after its start.
     pub async fn keep_running(self, stop: CancellationToken) -> Result<(), Error> {
         while !stop.is_cancelled() {
             let started = Instant::now();
             let Some(status) = self.run_once(&stop).await? else { return Ok(()) };
-            if started.elapsed() < EARLY {
+            let was_killed = status.code().is_none();
+            if started.elapsed() < EARLY && !was_killed {
                 let message =
                     format!("{} ended right after its start ({status}); see its lines above", self.name);
                 return Err(Error::new(Exit::Other, message));
@@ -99,6 +100,7 @@ impl Program {
     fn start(&self) -> Result<Child, Error> {
         Command::new(&self.path)
             .args(&self.args)
+            .env("NO_COLOR", "1")
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
