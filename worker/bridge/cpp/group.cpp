@@ -151,6 +151,8 @@ std::shared_ptr<Group> connect_group(const Store& store, const GroupConfig& conf
   auto backend = is_nccl ? new_nccl(prefixed, config) : new_gloo(prefixed, config);
   auto group = c10::make_intrusive<ProcessGroup>(prefixed, config.rank, config.world_size);
   auto type = is_nccl ? ProcessGroup::BackendType::NCCL : ProcessGroup::BackendType::GLOO;
+  // Without it NCCL guesses a device from the rank.
+  if (is_nccl) group->setBoundDeviceId(c10::Device(c10::DeviceType::CUDA, static_cast<c10::DeviceIndex>(config.device_index)));
   group->setDefaultBackend(type);
   group->setBackend(is_nccl ? c10::DeviceType::CUDA : c10::DeviceType::CPU, type, backend);
   auto inner = std::make_shared<Group::Inner>();
