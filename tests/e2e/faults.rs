@@ -103,5 +103,5 @@ async fn a_node_that_vanishes_is_replaced() -> Result<()> {
     let nodes = cluster.nodes().await?.list_nodes(kindred_proto::v1::ListNodesRequest::default()).await?;
     let lost = nodes.into_inner().nodes.into_iter().find(|node| node.name == format!("node-{victim}"));
     assert_eq!(lost.map(|node| node.state()), Some(NodeState::Lost));
-    cluster.finish(&["lost", "rank", "peer", "lease"])
+    cluster.finish(&["disconnected", "lost", "rank", "peer", "lease"])
 }

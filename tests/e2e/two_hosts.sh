@@ -42,5 +42,5 @@ kindred() { ip netns exec host2 "$programs/kindred" --coordinator 10.77.0.1:7460
 kindred submit "$folder/job.yaml" --watch
 kindred nodes -o json | python3 -c '
 import json, sys
-for node in json.load(sys.stdin)["nodes"]:
+for node in json.load(sys.stdin):
     print("placed on", node["data_address"])'

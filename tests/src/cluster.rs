@@ -270,6 +270,20 @@ impl Cluster {
         }
     }
 
+    /// All lines of a job's log that are kept.
+    ///
+    /// # Errors
+    /// When the coordinator cannot be reached.
+    pub async fn job_log(&self, job_id: &str) -> Result<Vec<v1::LogLine>> {
+        let request = v1::ReadLogsRequest { job_id: job_id.into(), ..Default::default() };
+        let mut stream = self.jobs().await?.read_logs(request).await?.into_inner();
+        let mut lines = Vec::new();
+        while let Some(page) = stream.message().await? {
+            lines.extend(page.lines);
+        }
+        Ok(lines)
+    }
+
     /// Ends the test: fails on any WARN or ERROR in the logs that no entry of `expected` is part of.
     ///
     /// # Errors

@@ -1,6 +1,6 @@
 //! The services over gRPC: requests in, events out, answers back. No decisions.
 //!
-//! Jobs and nodes are for users, [`agents`] for workers; health and reflection stand beside them on the same port.
+//! Jobs and nodes are for users, `agents` for workers; health and reflection stand beside them on the same port.
 
 use std::{future::Future, time::Duration};
 

@@ -20,6 +20,6 @@ pub use error::Error;
 pub use files::{digest_of_file, write_synced};
 pub use manifest::{FileEntry, MANIFEST_FILE, Manifest, STATE_FILE};
 pub use read::{Opened, newest_good};
-pub use retention::{keep_newest, remove_leftovers};
+pub use retention::{keep_newest, remove_leftovers, set_aside};
 pub use tensors::encode;
 pub use write::{Staged, stage};

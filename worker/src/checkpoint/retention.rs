@@ -1,6 +1,10 @@
 //! Which folders below `checkpoints/` are checkpoints, which of them stay, and what dead processes left.
 
-use std::{cmp::Reverse, path::Path};
+use std::{
+    cmp::Reverse,
+    io,
+    path::{Path, PathBuf},
+};
 
 use kindred_proto::ids::{CheckpointId, Generation, Step};
 use rustix::process::{Pid, getpid, test_kill_process};
@@ -39,6 +43,25 @@ pub fn remove_leftovers(checkpoints: &Path) -> Result<(), Error> {
         }
     }
     Ok(())
+}
+
+/// Moves checkpoints aside that lie where a new job's belong: those of a job of the same name under a coordinator whose
+/// journal is gone. Returns where they are now.
+///
+/// # Errors
+/// When a folder cannot be listed or renamed.
+pub fn set_aside(checkpoints: &Path) -> Result<Option<PathBuf>, Error> {
+    if order_by_step(folders_in(checkpoints)?).is_empty() {
+        return Ok(None);
+    }
+    let beside = (1..).map(|n| checkpoints.with_file_name(format!("checkpoints-before-{n}")));
+    let free = beside.into_iter().find(|path| !path.exists()).expect("numbers do not run out");
+    match std::fs::rename(checkpoints, &free) {
+        // A rank that shares this disk was first.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(Error::io(&free, error)),
+        Ok(()) => Ok(Some(free)),
+    }
 }
 
 /// Names of checkpoints, the most advanced first; other names are left out.
@@ -89,6 +112,16 @@ mod tests {
         let mut names = folders_in(folder.path()).expect("a folder that exists");
         names.sort();
         names
+    }
+
+    #[test]
+    fn another_jobs_checkpoints_are_moved_aside_and_kept() {
+        let job = folders(&["checkpoints/step-000000000020-g1", "checkpoints-before-1/step-000000000040-g3"]);
+        let checkpoints = job.path().join("checkpoints");
+        let aside = set_aside(&checkpoints).expect("renames").expect("there is one");
+        assert_eq!(aside, job.path().join("checkpoints-before-2"));
+        assert!(aside.join("step-000000000020-g1").is_dir());
+        assert_eq!(set_aside(&checkpoints).expect("nothing to do"), None);
     }
 
     #[test]

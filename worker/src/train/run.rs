@@ -14,7 +14,7 @@ use super::{
     measuring::Measuring,
     meeting,
     report::Reporter,
-    saving::{Permission, Saver},
+    saving::{self, Permission, Saver},
     step::{Outcome, Trainer, to_input},
     stop,
 };
@@ -47,6 +47,7 @@ pub fn serve(link: &Link, start: Start) -> FromRank {
 fn run(link: &Link, start: Start) -> Result<Ending, Error> {
     let job = Job::open(start)?;
     tch::set_num_threads(job.spec.recipe.training.threads_per_rank as i32);
+    saving::begin_anew(&job)?;
     let method = methods::build(&job.spec, job.dataset.channels(), job.device)?;
     link.say(FromRank::Meeting);
     let collective = meeting::connect(&job, link)?;

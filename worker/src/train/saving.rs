@@ -10,7 +10,11 @@ use std::{
 };
 
 use kindred_ipc::{FromRank, Wire};
-use kindred_proto::{ids::Step, recipe::CheckpointInterval, v1};
+use kindred_proto::{
+    ids::{Generation, Step},
+    recipe::CheckpointInterval,
+    v1,
+};
 
 use super::{
     Error,
@@ -20,7 +24,7 @@ use super::{
     report::{KNN, unix_ms},
     step::Trainer,
 };
-use crate::checkpoint::{Manifest, Staged, keep_newest, remove_leftovers, stage};
+use crate::checkpoint::{Manifest, Staged, keep_newest, remove_leftovers, set_aside, stage};
 
 /// How long a rank that stops waits for the permission to commit.
 const STOP_PATIENCE: Duration = Duration::from_secs(5);
@@ -42,6 +46,20 @@ pub enum Permission {
     Granted,
     /// The generation is over.
     Refused,
+}
+
+/// A job's first generation starts from nothing: checkpoints that are there already are not its own.
+///
+/// # Errors
+/// When they cannot be moved aside.
+pub fn begin_anew(job: &Job) -> Result<(), Error> {
+    if job.start.generation != Generation(1) {
+        return Ok(());
+    }
+    if let Some(path) = set_aside(&job.checkpoints())? {
+        tracing::warn!(path = %path.display(), "checkpoints of another job of this name, moved aside");
+    }
+    Ok(())
 }
 
 impl<'a> Saver<'a> {

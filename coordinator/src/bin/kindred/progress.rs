@@ -92,14 +92,16 @@ fn headline(job: &v1::Job) -> String {
 /// What a person wants to know at a glance.
 pub fn line(progress: &v1::Progress) -> String {
     let v1::Progress { step, total_steps, epoch, total_epochs, loss, lr, .. } = progress;
-    let mut parts = vec![
-        format!("step {step}/{total_steps}"),
-        format!("epoch {epoch:.2}/{total_epochs}"),
-        format!("loss {loss:.4}"),
-        format!("lr {lr:.4}"),
-        format!("{:.0} images/s", progress.images_per_s),
-        format!("data wait {:.0} %", 100.0 * progress.data_wait_share),
-    ];
+    let mut parts = vec![format!("step {step}/{total_steps}"), format!("epoch {epoch:.2}/{total_epochs}")];
+    // Before the first reading there is nothing to show.
+    if progress.images_per_s > 0.0 {
+        parts.extend([
+            format!("loss {loss:.4}"),
+            format!("lr {lr:.4}"),
+            format!("{:.0} images/s", progress.images_per_s),
+            format!("data wait {:.0} %", 100.0 * progress.data_wait_share),
+        ]);
+    }
     parts.extend(progress.knn_accuracy_percent.map(|percent| format!("kNN {percent:.1} %")));
     parts.extend(progress.eta_s.map(|eta_s| format!("ETA {}", text::duration(eta_s))));
     if !matches!(progress.activity.as_str(), "" | "training") {

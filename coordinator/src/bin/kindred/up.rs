@@ -160,6 +160,7 @@ impl Plan {
     fn worker(&self, number: u32, coordinator: &str) -> Result<Program, Error> {
         let name = format!("worker-{number}");
         let mut program = Program::beside_this(&name, "kindred-worker", WORKER_GRACE)?;
+        program.flag("--stop-with-parent");
         program.arg("--coordinator", coordinator);
         program.arg("--state", self.args.state.join(&name));
         program.arg("--jobs-dir", self.args.state.join("jobs"));
