@@ -14,7 +14,7 @@ demo: setup ## Train SCE on Fashion-MNIST on two ranks, to the end.
 test: setup ## Format, lints, docs, dependencies and all hermetic tests.
 	@deploy/test.sh
 
-test-full: setup ## What needs more time: the CUDA build, and the long tests.
+test-full: setup ## What needs more time: the CUDA build, linked to NCCL.
 	@deploy/test_full.sh
 
 check: setup ## Format, lints, docs and dependencies only.

@@ -1,17 +1,28 @@
 #!/usr/bin/env bash
-# What needs more time than `make test` has: the CUDA build, linked to the real NCCL, up to "no GPUs found", and the
-# full counts of the long tests.
+# What needs more time than `make test` has: the CUDA build, linked to the real NCCL, up to "no GPUs found".
 set -euo pipefail
 
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 root=$PWD
 step() { printf '\n== %s\n' "$*"; }
+fail() { printf 'test-full: %s\n' "$*" >&2; exit 1; }
 
 step "libtorch with CUDA"
-deploy/setup/libtorch.sh cuda
-step "CUDA build, and NCCL up to the missing GPU"
+# A LIBTORCH that is set is the one for `make test`.
+env -u LIBTORCH deploy/setup/libtorch.sh cuda
 export LIBTORCH=$root/.libtorch/cuda CARGO_TARGET_DIR=$root/target/cuda
+
+step "the bridge, and NCCL up to the missing GPU"
+mkdir -p "$CARGO_TARGET_DIR"
+log=$CARGO_TARGET_DIR/bridge-tests.log
+cargo test -p kindred-bridge --features cuda --locked --tests | tee "$log"
+grep -q '^test nccl_.* ok$' "$log" || fail "no test of NCCL ran"
+
+step "the rank"
 cargo build -p kindred-worker --features cuda --locked --quiet --bins
-cargo test -p kindred-bridge --features cuda --locked nccl
-readelf -d "$CARGO_TARGET_DIR/debug/kindred-rank" | grep -q libtorch_cuda ||
-  { echo "kindred-rank does not load libtorch_cuda" >&2; exit 1; }
+rank=$CARGO_TARGET_DIR/debug/kindred-rank
+grep -q 'NEEDED.*libtorch_cuda' <<<"$(readelf -d "$rank")" || fail "kindred-rank does not load libtorch_cuda"
+# It needs an agent to do more, and says so once all its libraries are found.
+output=$("$rank" 2>&1) && fail "kindred-rank runs without an agent"
+printf '%s\n' "$output"
+grep -q 'started by kindred-worker' <<<"$output" || fail "kindred-rank does not start"
