@@ -56,6 +56,10 @@ pub fn spawn(launch: &Launch) -> io::Result<(Process, Pipes)> {
         // Ranks share the node's cores: a thread that waits must sleep, not spin.
         .env("OMP_WAIT_POLICY", "PASSIVE")
         .env("GOMP_SPINCOUNT", "0")
+        // c10d's watchdog would end the process when a peer is lost. With `CleanUpOnly` (`ErrorHandlingMode` in
+        // ProcessGroupNCCL.hpp) it only aborts NCCL's communicators: the rank's next operation fails, and the rank
+        // says why.
+        .env("TORCH_NCCL_ASYNC_ERROR_HANDLING", "2")
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())

@@ -12,8 +12,8 @@ async fn a_rank_starts_reports_and_finishes_and_is_then_forgotten() {
     let node = Node::start(coordinator.address);
     let gate = node.gate("gate");
     let script = format!(
-        "meet train progress:7 point:7 line:own print:out eprint:err env:OMP_NUM_THREADS env:OMP_WAIT_POLICY gate:{} \
-         finish:/encoder",
+        "meet train progress:7 point:7 line:own print:out eprint:err env:OMP_NUM_THREADS env:OMP_WAIT_POLICY \
+         env:TORCH_NCCL_ASYNC_ERROR_HANDLING gate:{} finish:/encoder",
         gate.path().display()
     );
     coordinator.order(vec![run(1, 0, script)]);
@@ -36,6 +36,7 @@ async fn a_rank_starts_reports_and_finishes_and_is_then_forgotten() {
     assert_eq!(error.node_id, training.node_id);
     coordinator.line("OMP_NUM_THREADS=3").await;
     coordinator.line("OMP_WAIT_POLICY=PASSIVE").await;
+    coordinator.line("TORCH_NCCL_ASYNC_ERROR_HANDLING=2").await;
     assert_eq!(coordinator.steps(), [7]);
     coordinator.order(vec![]);
     coordinator.report_after(coordinator.n_seen(), |report| report.ranks.is_empty()).await;
