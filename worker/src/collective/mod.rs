@@ -26,7 +26,7 @@ pub use threads::on_threads;
 pub struct Collective {
     rank: u32,
     world_size: u32,
-    /// Where tensors made here must live for the backend to carry them.
+    /// Where tensors must live for the backend to carry them; those that live elsewhere are taken there and back.
     device: Device,
     /// `None` in a world of one.
     groups: Option<Arc<Groups>>,
@@ -94,7 +94,10 @@ impl Collective {
     pub fn gather(&self, rows: &Tensor) -> Result<Tensor, Error> {
         match &self.groups {
             None => Ok(rows.detach()),
-            Some(groups) => Ok(groups.tensors.all_gather(rows)?.flatten(0, 1)),
+            Some(groups) => no_grad(|| {
+                let gathered = groups.tensors.all_gather(&rows.to_device(self.device))?;
+                Ok(gathered.flatten(0, 1).to_device(rows.device()))
+            }),
         }
     }
 
@@ -110,7 +113,10 @@ impl Collective {
     pub fn gather_with_grad(&self, rows: &Tensor) -> Result<Tensor, Error> {
         match &self.groups {
             None => Ok(rows.shallow_clone()),
-            Some(groups) => Ok(groups.tensors.all_gather_with_grad(rows)?.flatten(0, 1)),
+            Some(groups) => {
+                let gathered = groups.tensors.all_gather_with_grad(&rows.to_device(self.device))?;
+                Ok(gathered.flatten(0, 1).to_device(rows.device()))
+            }
         }
     }
 
@@ -128,8 +134,8 @@ impl Collective {
         no_grad(|| {
             let is_double = tensors.iter().any(|tensor| tensor.borrow().kind() == Kind::Double);
             let kind = if is_double { Kind::Double } else { Kind::Float };
-            let parts: Vec<Tensor> =
-                tensors.iter().map(|tensor| tensor.borrow().reshape([-1]).to_kind(kind)).collect();
+            let part = |tensor: &T| tensor.borrow().reshape([-1]).to_device(self.device).to_kind(kind);
+            let parts: Vec<Tensor> = tensors.iter().map(part).collect();
             let flat = Tensor::cat(&parts, 0);
             groups.tensors.all_reduce(&flat, ReduceOp::Sum)?;
             let flat = flat / f64::from(self.world_size);
@@ -148,7 +154,12 @@ impl Collective {
     /// When a peer is lost or hangs.
     pub fn broadcast_<T: Borrow<Tensor>>(&self, tensors: &[T], root: u32) -> Result<(), Error> {
         let Some(groups) = &self.groups else { return Ok(()) };
-        tensors.iter().try_for_each(|tensor| groups.tensors.broadcast(tensor.borrow(), root))
+        tensors.iter().map(Borrow::borrow).try_for_each(|tensor: &Tensor| {
+            let carried = no_grad(|| tensor.to_device(self.device));
+            groups.tensors.broadcast(&carried, root)?;
+            take_over(tensor, &carried);
+            Ok(())
+        })
     }
 
     /// Collects a few bytes of every rank, of any length each, in rank order: digests, step numbers, names.
@@ -159,7 +170,7 @@ impl Collective {
         if self.groups.is_none() {
             return Ok(vec![bytes.to_vec()]);
         }
-        let len = Tensor::from_slice(&[bytes.len() as i64]).to_device(self.device);
+        let len = Tensor::from_slice(&[bytes.len() as i64]);
         let lens = to_vec::<i64>(&self.gather(&len)?);
         let longest = lens.iter().copied().max().unwrap_or(0);
         if longest == 0 {
@@ -167,7 +178,7 @@ impl Collective {
         }
         let padded = Tensor::zeros([1, longest], (Kind::Uint8, Device::Cpu));
         padded.narrow(1, 0, bytes.len() as i64).copy_(&Tensor::from_slice(bytes).unsqueeze(0));
-        let gathered = to_vec::<u8>(&self.gather(&padded.to_device(self.device))?);
+        let gathered = to_vec::<u8>(&self.gather(&padded)?);
         let rows = gathered.chunks_exact(longest as usize);
         Ok(rows.zip(&lens).map(|(row, len)| row[..*len as usize].to_vec()).collect())
     }
@@ -188,6 +199,11 @@ impl Collective {
         let Some(groups) = &self.groups else { return Ok(()) };
         groups.gradients.abort().and(groups.tensors.abort())
     }
+}
+
+/// Makes `tensor` hold what `carried` holds; nothing is to do when they are the same tensor, since no move was needed.
+fn take_over(tensor: &Tensor, carried: &Tensor) {
+    no_grad(|| tensor.shallow_clone().copy_(carried));
 }
 
 fn is_float(kind: Kind) -> bool {

@@ -107,6 +107,20 @@ fn broadcast_overwrites_every_tensor() {
 }
 
 #[test]
+fn a_tensor_takes_over_what_was_carried_for_it() {
+    let pointer = Tensor::from_slice(&[0_i64]);
+    let parameter = Tensor::zeros([2, 3], (Kind::Float, Device::Cpu)).tr().set_requires_grad(true);
+    for tensor in [pointer, parameter] {
+        // A copy stands for what another device would hold.
+        let carried = tensor.detach().copy() + 7;
+        let handle = tensor.shallow_clone();
+        take_over(&tensor, &carried);
+        assert_eq!(handle.detach(), carried);
+        assert_eq!(handle.kind(), carried.kind());
+    }
+}
+
+#[test]
 fn bytes_of_any_length_are_gathered() {
     for lens in [[0, 0, 0], [5, 0, 1], [1, 1000, 3]] {
         let of_rank = |rank: u32| vec![rank as u8; lens[rank as usize]];
