@@ -22,6 +22,16 @@ fn assert_failed(heard: &Heard, reason: v1::FailureReason, words: &[&str]) {
 }
 
 #[test]
+fn a_gpu_that_is_not_there_is_named() {
+    if tch::Cuda::is_available() {
+        return;
+    }
+    let job = TestJob::new(1).with("device=cuda");
+    let heard = &play_as_usual(job.starts(1))[0];
+    assert_failed(heard, v1::FailureReason::DeviceUnavailable, &["cuda device 0 is not there"]);
+}
+
+#[test]
 fn a_missing_folder_is_named() {
     let job = TestJob::new(1);
     fs::remove_dir_all(job.data().join("train")).expect("it was there");
