@@ -8,7 +8,8 @@ set -euo pipefail
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 cd "$root"
-state=$root/.kindred/demo
+# A folder per run: one that was interrupted leaves its unfinished job behind.
+state=$root/.kindred/demo/$(date +%Y%m%d-%H%M%S)
 bin=${CARGO_TARGET_DIR:-$root/target}/release
 say() { printf 'demo: %s\n' "$*"; }
 
@@ -16,8 +17,7 @@ say "building the programs (cold: some minutes)"
 cargo build --release --locked --bins -p kindred-coordinator -p kindred-agent -p kindred-worker
 
 mkdir -p "$state"
-rm -f "$state/coordinator/address"
-say "starting a coordinator and two workers; their log is .kindred/demo/up.log"
+say "starting a coordinator and two workers; their log is ${state#"$root"/}/up.log"
 "$bin/kindred" up --listen 127.0.0.1:0 --state "$state" --workers 2 --data-root "$root/.kindred/data" \
   >"$state/up.log" 2>&1 &
 up=$!

@@ -1,11 +1,16 @@
 #!/usr/bin/env bash
-# What needs more time than `make test` has: the CUDA build, linked to the real NCCL, up to "no GPUs found".
+# What needs more time than `make test` has: an outage of 30 s, and the CUDA build, linked to the real NCCL, up to "no GPUs
+# found".
 set -euo pipefail
 
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 root=$PWD
 step() { printf '\n== %s\n' "$*"; }
 fail() { printf 'test-full: %s\n' "$*" >&2; exit 1; }
+
+step "the coordinator is away for 30 s"
+cargo build --workspace --bins --locked --quiet
+KINDRED_OUTAGE_SECONDS=30 cargo test --workspace --locked --test e2e -- training_goes_on
 
 step "libtorch with CUDA"
 # A LIBTORCH that is set is the one for `make test`.

@@ -17,9 +17,11 @@ for host in 1 2; do
 done
 
 pids=()
+# The workers leave first, as they would before their coordinator goes.
 stop() {
-  kill "${pids[@]}" 2>/dev/null || true
-  wait "${pids[@]}" 2>/dev/null || true
+  for pid in "${pids[@]:1}" "${pids[0]}"; do
+    kill "$pid" 2>/dev/null && wait "$pid" 2>/dev/null || true
+  done
 }
 trap stop EXIT
 export RUST_LOG=info

@@ -103,7 +103,7 @@ mod tests {
     fn folders(names: &[&str]) -> tempfile::TempDir {
         let folder = tempfile::tempdir().expect("a temporary folder");
         for name in names {
-            std::fs::create_dir(folder.path().join(name)).expect("a new folder");
+            std::fs::create_dir_all(folder.path().join(name)).expect("a new folder");
         }
         folder
     }
