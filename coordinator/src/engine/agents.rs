@@ -41,6 +41,8 @@ struct Session {
     telemetry_acknowledged: u64,
     /// True when something was heard that no orders answer yet.
     is_due: bool,
+    /// True when the agent has said good-bye.
+    is_leaving: bool,
 }
 
 impl Agents {
@@ -77,6 +79,7 @@ impl Agents {
             reports_seen: 0,
             telemetry_acknowledged: 0,
             is_due: true,
+            is_leaving: false,
         };
         info!(%node_id, incarnation = opened.incarnation, "agent connected");
         self.sessions.insert(node_id, opened);
@@ -95,6 +98,7 @@ impl Agents {
         open.reports_seen += 1;
         open.telemetry_acknowledged = open.telemetry_acknowledged.max(reported.telemetry_acknowledged);
         open.is_due = true;
+        open.is_leaving = reported.report.leaving;
         model.observe(now, Observation::Reported(Box::new(reported.report)));
     }
 
@@ -102,7 +106,11 @@ impl Agents {
     pub fn drop_closed(&mut self, now: Timestamp, model: &mut Model) {
         self.sessions.retain(|node_id, session| {
             if session.orders.is_closed() {
-                warn!(%node_id, "agent disconnected");
+                if session.is_leaving {
+                    info!(%node_id, "agent left");
+                } else {
+                    warn!(%node_id, "agent disconnected");
+                }
                 model.observe(now, Observation::Disconnected(node_id.clone()));
             }
             !session.orders.is_closed()
