@@ -76,7 +76,7 @@ async fn a_missing_folder_is_named() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_truncated_jpeg_is_named_and_the_checkpoint_before_it_stays() -> Result<()> {
+async fn a_truncated_jpeg_is_named() -> Result<()> {
     let cluster = Cluster::start(1).await?;
     let folder = cluster.data_root(0).join("photos");
     recipes::write_photographs(&folder, 24)?;
