@@ -34,12 +34,14 @@ fn main() -> Result<()> {
     let method = methods::build(&spec, 3, Device::Cpu)?;
     let mut trainer = Trainer::new(method, &spec, Collective::single())?;
     let view = || channels_last(&Tensor::randn([batch, 3, 32, 32], (Kind::Float, Device::Cpu)));
-    let input = Input { views: vec![view(), view()] };
+    let input =
+        Input { views: vec![view(), view()], samples_b: Tensor::arange(batch, (Kind::Int64, Device::Cpu)) };
     let mut step = 0;
     let mut run = |n: u64| -> Result<f64> {
         let mut loss = f64::NAN;
         for left in (0..n).rev() {
-            let outcome = trainer.step(&input, &At { step, total_steps: 1_000_000 }, 0.03)?;
+            let outcome =
+                trainer.step(&input, &At { step, total_steps: 1_000_000, steps_per_epoch: 1_000 }, 0.03)?;
             step += 1;
             if left == 0 {
                 loss = outcome.loss.double_value(&[]);

@@ -106,6 +106,8 @@ pub enum BatchNorm {
     },
     /// Running statistics, and no gradient for affine parameters.
     Frozen,
+    /// The whole global batch; ranks exchange statistics.
+    Synchronized,
 }
 
 impl BatchNorm {
@@ -113,11 +115,17 @@ impl BatchNorm {
     pub(super) fn check(wire: Option<&v1::Encoder>, global_batch: u32, ranks: WorldSize, at: &Scope) -> Self {
         let wire = resnet_of(wire).batch_norm.unwrap_or_default();
         let at = &at.field("resnet").field("batch_norm");
-        if wire.frozen.unwrap_or(false) {
+        let (is_frozen, is_synchronized) = (wire.frozen.unwrap_or(false), wire.synchronized.unwrap_or(false));
+        if is_frozen && is_synchronized {
+            at.violate("synchronized", "has no meaning where `frozen` is true: leave one of the two out");
+        }
+        if is_frozen || is_synchronized {
             if wire.group_size.is_some() {
-                at.violate("group_size", "has no meaning where `frozen` is true: leave one of the two out");
+                let other = if is_frozen { "frozen" } else { "synchronized" };
+                let message = format!("has no meaning where `{other}` is true: leave one of the two out");
+                at.violate("group_size", message);
             }
-            return Self::Frozen;
+            return if is_frozen { Self::Frozen } else { Self::Synchronized };
         }
         let share = (global_batch / ranks.0).max(1);
         let size = wire.group_size.unwrap_or(share);
@@ -134,8 +142,13 @@ impl BatchNorm {
 
     fn to_wire(self) -> v1::BatchNorm {
         match self {
-            Self::Groups { size } => v1::BatchNorm { group_size: Some(size), frozen: Some(false) },
-            Self::Frozen => v1::BatchNorm { group_size: None, frozen: Some(true) },
+            Self::Groups { size } => {
+                v1::BatchNorm { group_size: Some(size), frozen: Some(false), synchronized: Some(false) }
+            }
+            Self::Frozen => v1::BatchNorm { group_size: None, frozen: Some(true), synchronized: Some(false) },
+            Self::Synchronized => {
+                v1::BatchNorm { group_size: None, frozen: Some(false), synchronized: Some(true) }
+            }
         }
     }
 }

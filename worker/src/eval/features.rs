@@ -8,7 +8,10 @@ use kindred_proto::recipe::Precision;
 use tch::{Device, Kind, Tensor, no_grad};
 
 use super::{Error, kind_of, share::Share};
-use crate::{collective::Collective, nn::ResNet};
+use crate::{
+    collective::Collective,
+    nn::{Pass, ResNet},
+};
 
 /// Images per forward pass.
 const CHUNK: u64 = 500;
@@ -43,8 +46,8 @@ impl Reader {
         self.gathered(dataset, n, collective, |ids| {
             let images = self.images(dataset, ids)?;
             let autocast = (self.precision == Precision::Bf16).then_some(Kind::BFloat16);
-            Ok(no_grad(|| with_autocast(self.device, autocast, || encoder.features(&images, false)))
-                .to_kind(kind_of(self.precision)))
+            let features = || encoder.features(&images, Pass::Evaluate);
+            Ok(no_grad(|| with_autocast(self.device, autocast, features))?.to_kind(kind_of(self.precision)))
         })
     }
 

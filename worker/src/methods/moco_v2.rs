@@ -5,8 +5,7 @@
 //! # Source
 //! He et al., Momentum Contrast (CVPR 2020), eq. 1 and algorithm 1; Chen et al., Improved Baselines (arXiv
 //! 2003.04297); code facebookresearch/moco @ cb10789. Order as there: momentum update, key forward, logits with the
-//! old queue, queue write. One difference: keys are not shuffled between ranks before batch normalisation, so queries
-//! and keys of an image are normalised in the same group of images.
+//! old queue, queue write; keys are shuffled between ranks for batch normalisation.
 //!
 //! Shape legend: B local batch, D embedding, K queue.
 
@@ -16,27 +15,26 @@ use tch::{Kind, Reduction, Tensor};
 use super::{
     At, Embeddings, Gathered, Input, Loss, Method,
     contrast::{cosines, positive_cosine},
-    momentum_pair::{MomentumPair, Plan},
+    momentum_pair::{Heads, MomentumPair, queue, queue_entries},
 };
-use crate::nn::{ResNet, Setup};
+use crate::{
+    collective::{Collective, Error, queue::Queue},
+    nn::{Entry, ResNet, Setup},
+};
 
 /// The method with its networks. View 0 is the query, view 1 the key.
 pub struct MocoV2 {
     recipe: methods::MocoV2,
     pair: MomentumPair,
+    queue: Queue,
 }
 
 impl MocoV2 {
     /// Builds both branches and the queue.
     pub fn new(recipe: &methods::MocoV2, spec: &JobSpec, n_channels: u32, setup: &Setup) -> Self {
-        let plan = Plan {
-            encoder: &spec.recipe.encoder,
-            n_channels,
-            projector: &recipe.projector,
-            predictor: None,
-            queue_size: recipe.queue_size,
-        };
-        Self { recipe: recipe.clone(), pair: MomentumPair::new(&plan, setup) }
+        let heads = Heads { projector: &recipe.projector, predictor: None };
+        let pair = MomentumPair::new(&heads, spec, n_channels, setup);
+        Self { recipe: recipe.clone(), pair, queue: queue(recipe.queue_size, &recipe.projector, setup) }
     }
 }
 
@@ -55,37 +53,29 @@ pub fn loss(logits_bc: &Tensor) -> Tensor {
 }
 
 impl Method for MocoV2 {
-    fn parameters(&self) -> Vec<(String, Tensor)> {
-        self.pair.parameters()
-    }
-
-    fn state(&self) -> Vec<(String, Tensor)> {
-        self.pair.state()
-    }
-
-    fn buffers(&self) -> Vec<Tensor> {
-        self.pair.buffers()
+    fn entries(&self) -> Vec<Entry> {
+        self.pair.entries().into_iter().chain(queue_entries(&self.queue)).collect()
     }
 
     fn before_forward(&mut self, _at: &At) {
         self.pair.momentum.update(self.recipe.momentum);
     }
 
-    fn embed(&mut self, input: &Input) -> Embeddings {
-        let queries = vec![self.pair.online.embed(&input.views[0])];
-        let keys = vec![self.pair.keys(&input.views[1])];
-        Embeddings { queries, keys }
+    fn embed(&mut self, input: &Input, at: &At, ranks: &Collective) -> Result<Embeddings, Error> {
+        let queries = vec![self.pair.queries(&input.views[0], ranks)?];
+        let keys = vec![self.pair.shuffled_keys(&input.views[1], at, ranks)?];
+        Ok(Embeddings { queries, keys })
     }
 
-    fn loss(&self, local: &Embeddings, _gathered: &Gathered) -> Loss {
-        let (q_bd, k_bd, queue_kd) = (&local.queries[0], &local.keys[0], self.pair.queue.keys());
+    fn loss(&self, local: &Embeddings, _gathered: &Gathered, _at: &At) -> Loss {
+        let (q_bd, k_bd, queue_kd) = (&local.queries[0], &local.keys[0], self.queue.keys());
         let logits_bc = logits(q_bd, k_bd, queue_kd, self.recipe.temperature);
         let positive_cosine = positive_cosine(&logits_bc) * self.recipe.temperature;
         Loss { total: loss(&logits_bc), metrics: vec![("positive_cosine", positive_cosine)] }
     }
 
     fn after_step(&mut self, gathered: &Gathered, _at: &At) {
-        self.pair.queue.enqueue(&gathered.keys[0]);
+        self.queue.enqueue(&gathered.keys[0]);
     }
 
     fn encoder(&self) -> &ResNet {

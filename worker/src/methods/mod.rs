@@ -1,8 +1,9 @@
 //! The objectives: one file per method, one line per method in [`build`].
 //!
-//! A method owns its networks and its queue and knows nothing of ranks, processes or optimisers: collectives stay
-//! with the caller, `train::step`, which calls a [`Method`] in the order in which its functions stand. The formulas
-//! are pure functions over tensors, so that reference fixtures can call them.
+//! A method owns its networks and its memory and knows nothing of processes or optimisers. Its caller, `train::step`,
+//! gathers what [`Method::embed`] returns and calls a [`Method`] in the order in which its functions stand; only
+//! forward passes see the other ranks, for the statistics that they share. The formulas are pure functions over
+//! tensors, so that reference fixtures can call them.
 
 use kindred_proto::{
     job_spec::JobSpec,
@@ -10,19 +11,26 @@ use kindred_proto::{
 };
 use tch::{Device, Kind, Tensor};
 
-use crate::nn::{ResNet, Setup};
+use crate::{
+    collective::{Collective, Error as PeerError},
+    nn::{Entry, ResNet, Role, Setup},
+};
 
 mod contrast;
 pub mod moco_v2;
+mod momentum;
 mod momentum_pair;
 pub mod sce;
 
 pub use contrast::cosines;
+pub use momentum::momentum;
 
 /// The views of this rank's images.
 pub struct Input {
     /// One tensor a view, `[B, C, H, W]`, on the device.
     pub views: Vec<Tensor>,
+    /// Which images of the training set they are, `[B]`, i64, on the device.
+    pub samples_b: Tensor,
 }
 
 /// What a rank's images became: rows of unit length, `[B, D]`.
@@ -33,10 +41,17 @@ pub struct Embeddings {
     pub keys: Vec<Tensor>,
 }
 
-/// What all ranks' images became.
+/// What all ranks' images became, in rank order.
 pub struct Gathered {
-    /// The keys of [`Embeddings::keys`], one by one, of all ranks in rank order: `[N, D]`.
+    /// [`Embeddings::queries`], one by one, `[N, D]`: with gradient, of all ranks. Empty unless
+    /// [`Method::gathers_queries`].
+    pub queries: Vec<Tensor>,
+    /// [`Embeddings::keys`], one by one, `[N, D]`.
     pub keys: Vec<Tensor>,
+    /// [`Input::samples_b`], `[N]`.
+    pub samples_n: Tensor,
+    /// The row at which this rank's begin.
+    pub first_row: i64,
 }
 
 /// A place in the run.
@@ -46,6 +61,15 @@ pub struct At {
     pub step: u64,
     /// Steps of the whole run.
     pub total_steps: u64,
+    /// Steps of one pass over the training set.
+    pub steps_per_epoch: u64,
+}
+
+impl At {
+    /// Passes over the training set before this step.
+    pub fn epoch(&self) -> f64 {
+        self.step as f64 / self.steps_per_epoch as f64
+    }
 }
 
 /// What an objective gives.
@@ -58,29 +82,48 @@ pub struct Loss {
 
 /// A self-supervised objective with its networks.
 pub trait Method: Send {
-    /// What gradients train, by name, in a fixed order.
-    fn parameters(&self) -> Vec<(String, Tensor)>;
-
-    /// What a checkpoint carries and all ranks agree on. Shallow handles: copying into them loads the state.
-    fn state(&self) -> Vec<(String, Tensor)>;
-
-    /// The running statistics of all branches, whose mean over ranks is taken after each step.
-    fn buffers(&self) -> Vec<Tensor>;
+    /// All its tensors in a fixed order: networks and memory.
+    fn entries(&self) -> Vec<Entry>;
 
     /// Runs before the forward pass.
-    fn before_forward(&mut self, at: &At);
+    fn before_forward(&mut self, _at: &At) {}
 
     /// The forward pass; the caller sets autocast.
-    fn embed(&mut self, input: &Input) -> Embeddings;
+    ///
+    /// # Errors
+    /// When a peer is lost while statistics or images are shared.
+    fn embed(&mut self, input: &Input, at: &At, ranks: &Collective) -> Result<Embeddings, PeerError>;
 
-    /// The objective, a pure function of its arguments and the queue; softmaxes are in f32 or f64.
-    fn loss(&self, local: &Embeddings, gathered: &Gathered) -> Loss;
+    /// Whether the objective looks at the queries of all ranks.
+    fn gathers_queries(&self) -> bool {
+        false
+    }
+
+    /// The objective, a pure function of its arguments and the memory; softmaxes are in f32 or f64.
+    fn loss(&self, local: &Embeddings, gathered: &Gathered, at: &At) -> Loss;
 
     /// Runs after the optimiser's step.
-    fn after_step(&mut self, gathered: &Gathered, at: &At);
+    fn after_step(&mut self, _gathered: &Gathered, _at: &At) {}
 
     /// The network that is kept.
     fn encoder(&self) -> &ResNet;
+
+    /// What gradients train, by name.
+    fn parameters(&self) -> Vec<(String, Tensor)> {
+        let is_trained = |entry: &Entry| entry.role == Role::Parameter && entry.tensor.requires_grad();
+        self.entries().into_iter().filter(is_trained).map(|entry| (entry.name, entry.tensor)).collect()
+    }
+
+    /// What a checkpoint carries and all ranks agree on. Shallow handles: copying into them loads the state.
+    fn state(&self) -> Vec<(String, Tensor)> {
+        self.entries().into_iter().map(|entry| (entry.name, entry.tensor)).collect()
+    }
+
+    /// The running statistics, whose mean over ranks is taken after each step.
+    fn buffers(&self) -> Vec<Tensor> {
+        let is_buffer = |entry: &Entry| entry.role == Role::Buffer;
+        self.entries().into_iter().filter(is_buffer).map(|entry| entry.tensor).collect()
+    }
 }
 
 /// Why a method cannot be built.

@@ -1,79 +1,93 @@
-//! Online branch, momentum branch and queue: what MoCo v2 and SCE share.
+//! Online branch and momentum branch: what methods with a teacher share.
 
-use kindred_proto::recipe::{
-    self,
-    methods::{Predictor, Projector},
+use kindred_proto::{
+    job_spec::JobSpec,
+    recipe::{
+        BatchNorm,
+        methods::{Predictor, Projector},
+    },
 };
 use tch::{Tensor, no_grad};
 
+use super::At;
 use crate::{
-    collective::queue::Queue,
-    nn::{Branch, Entry, Head, Momentum, ResNet, Role, Setup, unit_rows},
+    collective::{Collective, Error, queue::Queue},
+    nn::{Branch, Entry, Head, Momentum, Pass, ResNet, Role, Setup, Shuffle, unit_rows},
 };
 
-/// Sizes of the networks and of the queue.
-pub(super) struct Plan<'a> {
-    pub encoder: &'a recipe::ResNet,
-    pub n_channels: u32,
+/// The networks behind the encoder.
+pub(super) struct Heads<'a> {
     pub projector: &'a Projector,
+    /// Of the online branch alone.
     pub predictor: Option<&'a Predictor>,
-    pub queue_size: u32,
 }
 
-/// Two branches and the keys of past batches.
+/// A trained branch, and one whose parameters follow it.
 pub(super) struct MomentumPair {
     pub online: Branch,
     pub target: Branch,
     pub momentum: Momentum,
-    pub queue: Queue,
+    seed: u64,
+    /// Whether batches are normalised in groups, so that shuffling them matters.
+    has_groups: bool,
 }
 
 impl MomentumPair {
-    /// The momentum branch starts as a copy of the online one, the queue with random rows.
-    pub fn new(plan: &Plan, setup: &Setup) -> Self {
-        let online = branch(plan, plan.predictor, setup);
-        let target = branch(plan, None, &Setup { has_gradient: false, ..*setup });
+    /// The momentum branch starts as a copy of the online one.
+    pub fn new(heads: &Heads, spec: &JobSpec, n_channels: u32, setup: &Setup) -> Self {
+        let online = branch(heads, spec, n_channels, setup);
+        let heads = Heads { predictor: None, ..*heads };
+        let target = branch(&heads, spec, n_channels, &Setup { has_gradient: false, ..*setup });
         let momentum = Momentum::new(&online, &target);
-        let (n_rows, dim) = (i64::from(plan.queue_size), i64::from(plan.projector.out_dim));
-        let queue = Queue::new(unit_rows(setup, "queue", n_rows, dim));
-        Self { online, target, momentum, queue }
+        let has_groups = matches!(setup.batch_norm, BatchNorm::Groups { .. });
+        Self { online, target, momentum, seed: setup.seed, has_groups }
     }
 
-    /// Embeddings of the momentum branch, without gradient.
-    pub fn keys(&self, view_bchw: &Tensor) -> Tensor {
-        no_grad(|| self.target.embed(view_bchw))
+    /// Unit embeddings of the online branch, with gradient.
+    pub fn queries(&self, view_bchw: &Tensor, ranks: &Collective) -> Result<Tensor, Error> {
+        self.online.embed(view_bchw, Pass::Train(ranks))
     }
 
-    pub fn parameters(&self) -> Vec<(String, Tensor)> {
-        let is_trained = |entry: &Entry| entry.role == Role::Parameter;
-        named("online", &self.online, is_trained).collect()
+    /// Unit embeddings of the momentum branch, without gradient.
+    pub fn keys(&self, view_bchw: &Tensor, ranks: &Collective) -> Result<Tensor, Error> {
+        no_grad(|| self.target.embed(view_bchw, Pass::Train(ranks)))
     }
 
-    pub fn buffers(&self) -> Vec<Tensor> {
-        let is_buffer = |entry: &Entry| entry.role == Role::Buffer;
-        let online = named("online", &self.online, is_buffer);
-        online.chain(named("target", &self.target, is_buffer)).map(|(_, tensor)| tensor).collect()
+    /// As [`MomentumPair::keys`], normalised among shuffled images: see [`Shuffle`].
+    pub fn shuffled_keys(&self, view_bchw: &Tensor, at: &At, ranks: &Collective) -> Result<Tensor, Error> {
+        if !self.has_groups {
+            return self.keys(view_bchw, ranks);
+        }
+        let shuffle = Shuffle { seed: self.seed, step: at.step };
+        shuffle.forward(view_bchw, ranks, |permuted_bchw| self.keys(permuted_bchw, ranks))
     }
 
-    pub fn state(&self) -> Vec<(String, Tensor)> {
-        let branches = named("online", &self.online, |_| true).chain(named("target", &self.target, |_| true));
-        let queue = self.queue.state().map(|(part, tensor)| (format!("queue.{part}"), tensor));
-        branches.chain(queue).collect()
+    /// All tensors of both branches.
+    pub fn entries(&self) -> Vec<Entry> {
+        let online = self.online.named("online");
+        online.chain(self.target.named("target")).collect()
     }
 }
 
-fn branch(plan: &Plan, predictor: Option<&Predictor>, setup: &Setup) -> Branch {
-    let encoder = ResNet::new(plan.encoder, plan.n_channels, setup);
-    let projector = Head::projector(plan.projector, encoder.feature_dim(), setup);
-    let dim = i64::from(plan.projector.out_dim);
-    Branch { encoder, projector, predictor: predictor.map(|recipe| Head::predictor(recipe, dim, setup)) }
+/// One branch.
+pub(super) fn branch(heads: &Heads, spec: &JobSpec, n_channels: u32, setup: &Setup) -> Branch {
+    let encoder = ResNet::new(&spec.recipe.encoder, n_channels, setup);
+    let projector = Head::projector(heads.projector, encoder.feature_dim(), setup);
+    let dim = i64::from(heads.projector.out_dim);
+    Branch {
+        encoder,
+        projector,
+        predictor: heads.predictor.map(|recipe| Head::predictor(recipe, dim, setup)),
+    }
 }
 
-fn named(
-    prefix: &str,
-    branch: &Branch,
-    keep: impl Fn(&Entry) -> bool,
-) -> impl Iterator<Item = (String, Tensor)> {
-    let kept = branch.named().filter(move |(_, entry)| keep(entry));
-    kept.map(move |(name, entry)| (format!("{prefix}.{name}"), entry.tensor.shallow_clone()))
+/// A queue of random unit rows.
+pub(super) fn queue(size: u32, projector: &Projector, setup: &Setup) -> Queue {
+    Queue::new(unit_rows(setup, "queue", size.into(), projector.out_dim.into()))
+}
+
+/// What a checkpoint carries of a queue.
+pub(super) fn queue_entries(queue: &Queue) -> impl Iterator<Item = Entry> {
+    let parts = queue.state().into_iter();
+    parts.map(|(part, tensor)| Entry { name: format!("queue.{part}"), tensor, role: Role::Memory })
 }

@@ -12,43 +12,41 @@
 //! Denize et al., Similarity Contrastive Estimation (WACV 2023); code CEA-LIST/SCE @ 07cbe63, where the own key has
 //! logit 0 in s² rather than none ([`SelfMode::ZeroLogit`]; the paper's mask is the default). Momentum update after the
 //! optimiser's step and one queue write per step, as there. The code starts the momentum branch with values of its own;
-//! its successor (juliendenize/eztorch @ d835471) copies the online branch, which is followed. With the CIFAR stem the
-//! code shuffles the keys between groups of batch normalisation; here they stay in their images' groups.
+//! its successor (juliendenize/eztorch @ d835471) copies the online branch, which is followed. With the CIFAR stem keys
+//! are shuffled between groups of batch normalisation, as there.
 //!
 //! Shape legend: B local batch, D embedding, K queue, C columns.
 
-use std::f64::consts::PI;
-
 use kindred_proto::{
     job_spec::JobSpec,
-    recipe::methods::{self, MomentumSchedule, SelfMode},
+    recipe::methods::{self, SelfMode},
 };
 use tch::{Kind, Tensor, no_grad};
 
 use super::{
     At, Embeddings, Gathered, Input, Loss, Method,
     contrast::{cosines, positive_cosine},
-    momentum_pair::{MomentumPair, Plan},
+    momentum::momentum,
+    momentum_pair::{Heads, MomentumPair, queue, queue_entries},
 };
-use crate::nn::{ResNet, Setup};
+use crate::{
+    collective::{Collective, Error, queue::Queue},
+    nn::{Entry, ResNet, Setup},
+};
 
 /// The method with its networks. Symmetric: each view is query and key; else view 0 is the key, view 1 the query.
 pub struct Sce {
     recipe: methods::Sce,
     pair: MomentumPair,
+    queue: Queue,
 }
 
 impl Sce {
     /// Builds both branches and the queue.
     pub fn new(recipe: &methods::Sce, spec: &JobSpec, n_channels: u32, setup: &Setup) -> Self {
-        let plan = Plan {
-            encoder: &spec.recipe.encoder,
-            n_channels,
-            projector: &recipe.projector,
-            predictor: recipe.predictor.as_ref(),
-            queue_size: recipe.queue_size,
-        };
-        Self { recipe: recipe.clone(), pair: MomentumPair::new(&plan, setup) }
+        let heads = Heads { projector: &recipe.projector, predictor: recipe.predictor.as_ref() };
+        let pair = MomentumPair::new(&heads, spec, n_channels, setup);
+        Self { recipe: recipe.clone(), pair, queue: queue(recipe.queue_size, &recipe.projector, setup) }
     }
 }
 
@@ -105,17 +103,6 @@ pub fn terms(
     terms
 }
 
-/// Momentum of the target branch at a step.
-pub fn momentum(recipe: &methods::Sce, at: &At) -> f64 {
-    match recipe.momentum_schedule {
-        MomentumSchedule::Constant => recipe.momentum,
-        MomentumSchedule::CosineToOne => {
-            let progress = at.step as f64 / at.total_steps.saturating_sub(1).max(1) as f64;
-            1.0 - (1.0 - recipe.momentum) * ((PI * progress).cos() + 1.0) / 2.0
-        }
-    }
-}
-
 /// `[1, C]`: true in column 0.
 fn is_first(columns_bc: &Tensor) -> Tensor {
     let is_first_1c = Tensor::zeros([1, columns_bc.size()[1]], (Kind::Bool, columns_bc.device()));
@@ -128,40 +115,35 @@ fn mean(scalars: &[Tensor]) -> Tensor {
 }
 
 impl Method for Sce {
-    fn parameters(&self) -> Vec<(String, Tensor)> {
-        self.pair.parameters()
+    fn entries(&self) -> Vec<Entry> {
+        self.pair.entries().into_iter().chain(queue_entries(&self.queue)).collect()
     }
 
-    fn state(&self) -> Vec<(String, Tensor)> {
-        self.pair.state()
-    }
-
-    fn buffers(&self) -> Vec<Tensor> {
-        self.pair.buffers()
-    }
-
-    fn before_forward(&mut self, _at: &At) {}
-
-    fn embed(&mut self, input: &Input) -> Embeddings {
+    fn embed(&mut self, input: &Input, at: &At, ranks: &Collective) -> Result<Embeddings, Error> {
         let views = &input.views;
         let (queries, keys) =
             if self.recipe.symmetric { (&views[..2], &views[..2]) } else { (&views[1..2], &views[..1]) };
-        Embeddings {
-            queries: queries.iter().map(|view| self.pair.online.embed(view)).collect(),
-            keys: keys.iter().map(|view| self.pair.keys(view)).collect(),
-        }
+        let key = |view| match self.recipe.shuffle_bn {
+            true => self.pair.shuffled_keys(view, at, ranks),
+            false => self.pair.keys(view, ranks),
+        };
+        Ok(Embeddings {
+            queries: queries.iter().map(|view| self.pair.queries(view, ranks)).collect::<Result<_, _>>()?,
+            keys: keys.iter().map(key).collect::<Result<_, _>>()?,
+        })
     }
 
-    fn loss(&self, local: &Embeddings, _gathered: &Gathered) -> Loss {
-        let terms = terms(&local.queries, &local.keys, self.pair.queue.keys(), &self.recipe);
+    fn loss(&self, local: &Embeddings, _gathered: &Gathered, _at: &At) -> Loss {
+        let terms = terms(&local.queries, &local.keys, self.queue.keys(), &self.recipe);
         let positives: Vec<Tensor> = terms.iter().map(|term| positive_cosine(&term.cosines_bc)).collect();
         let losses: Vec<Tensor> = terms.into_iter().map(|term| term.loss).collect();
         Loss { total: mean(&losses), metrics: vec![("positive_cosine", mean(&positives))] }
     }
 
     fn after_step(&mut self, gathered: &Gathered, at: &At) {
-        self.pair.momentum.update(momentum(&self.recipe, at));
-        self.pair.queue.enqueue(&Tensor::cat(&gathered.keys, 0));
+        let m = momentum(self.recipe.momentum, self.recipe.momentum_schedule, at);
+        self.pair.momentum.update(m);
+        self.queue.enqueue(&Tensor::cat(&gathered.keys, 0));
     }
 
     fn encoder(&self) -> &ResNet {

@@ -6,8 +6,10 @@ use tch::{Kind, Tensor};
 use super::{
     builder::{Entry, Role},
     head::Head,
+    pass::Pass,
     resnet::ResNet,
 };
+use crate::collective::Error;
 
 /// Encoder, projector and, on some online branches, predictor.
 pub struct Branch {
@@ -24,25 +26,35 @@ impl Branch {
     ///
     /// # Shapes
     /// `[B, C, H, W]` to `[B, D]`.
-    pub fn embed(&self, images_bchw: &Tensor) -> Tensor {
-        let z_bd = self.projector.forward(&self.encoder.features(images_bchw, true), true);
+    ///
+    /// # Errors
+    /// When statistics are synchronised and a peer is lost.
+    pub fn embed(&self, images_bchw: &Tensor, pass: Pass<'_>) -> Result<Tensor, Error> {
+        let projected_bd = self.projector.forward(&self.encoder.features(images_bchw, pass)?, pass)?;
+        Ok(normalize(&self.predict(&projected_bd, pass)?))
+    }
+
+    /// What the predictor makes of projections; without one they stay as they are.
+    ///
+    /// # Errors
+    /// When statistics are synchronised and a peer is lost.
+    pub fn predict(&self, projected_bd: &Tensor, pass: Pass<'_>) -> Result<Tensor, Error> {
         match &self.predictor {
-            Some(predictor) => normalize(&predictor.forward(&z_bd, true)),
-            None => normalize(&z_bd),
+            Some(predictor) => predictor.forward(projected_bd, pass),
+            None => Ok(projected_bd.shallow_clone()),
         }
     }
 
-    /// All tensors by name, in a fixed order.
-    pub fn named(&self) -> impl Iterator<Item = (String, &Entry)> {
+    /// All tensors in a fixed order, named `prefix.part.name`.
+    pub fn named(&self, prefix: &'static str) -> impl Iterator<Item = Entry> {
         let predictor = self.predictor.as_ref().map_or(&[][..], Head::entries);
-        [
+        let parts = [
             ("encoder", self.encoder.entries()),
             ("projector", self.projector.entries()),
             ("predictor", predictor),
-        ]
-        .into_iter()
-        .flat_map(|(part, entries)| {
-            entries.iter().map(move |entry| (format!("{part}.{}", entry.name), entry))
+        ];
+        parts.into_iter().flat_map(move |(part, entries)| {
+            entries.iter().map(move |entry| entry.prefixed(&format!("{prefix}.{part}")))
         })
     }
 }
@@ -64,11 +76,11 @@ impl Momentum {
     /// Pairs the parameters by name; what only the online branch has is left out.
     pub fn new(online: &Branch, target: &Branch) -> Self {
         let (mut targets, mut sources) = (Vec::new(), Vec::new());
-        for ((name, target), (online_name, source)) in target.named().zip(online.named()) {
-            debug_assert_eq!(name, online_name, "the predictor comes last");
+        for (target, source) in target.named("").zip(online.named("")) {
+            debug_assert_eq!(target.name, source.name, "the predictor comes last");
             if target.role != Role::Buffer {
-                targets.push(target.tensor.shallow_clone());
-                sources.push(source.tensor.shallow_clone());
+                targets.push(target.tensor);
+                sources.push(source.tensor);
             }
         }
         Self { targets, sources }

@@ -31,6 +31,8 @@ pub enum Role {
     Frozen,
     /// A running statistic.
     Buffer,
+    /// What a method remembers of earlier steps: a queue, a bank, clusters.
+    Memory,
 }
 
 /// A named tensor of a network.
@@ -42,6 +44,13 @@ pub struct Entry {
     pub tensor: Tensor,
     /// What it is for.
     pub role: Role,
+}
+
+impl Entry {
+    /// The same tensor under a longer name.
+    pub fn prefixed(&self, prefix: &str) -> Self {
+        Self { name: format!("{prefix}.{}", self.name), tensor: self.tensor.shallow_clone(), role: self.role }
+    }
 }
 
 /// Makes tensors and remembers them in order.

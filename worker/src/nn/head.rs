@@ -9,7 +9,9 @@ use super::{
     batch_norm::BatchNorm,
     builder::{Builder, Entry, Setup},
     layers::Linear,
+    pass::Pass,
 };
+use crate::collective::Error;
 
 /// Linear layers with ReLU between them.
 pub struct Head {
@@ -36,13 +38,12 @@ impl Head {
     }
 
     /// Maps `[B, inputs]` to `[B, outputs]`.
-    pub fn forward(&self, x: &Tensor, train: bool) -> Tensor {
+    ///
+    /// # Errors
+    /// When statistics are synchronised and a peer is lost.
+    pub fn forward(&self, x: &Tensor, pass: Pass<'_>) -> Result<Tensor, Error> {
         let (first, rest) = self.layers.split_first().expect("a head has at least its last layer");
-        let mut y = first.forward(x, train);
-        for layer in rest {
-            y = layer.forward(&y.relu_(), train);
-        }
-        y
+        rest.iter().try_fold(first.forward(x, pass)?, |mut y, layer| layer.forward(&y.relu_(), pass))
     }
 
     /// All tensors.
@@ -92,11 +93,11 @@ impl Layer {
         Self { linear, norm }
     }
 
-    fn forward(&self, x: &Tensor, train: bool) -> Tensor {
+    fn forward(&self, x: &Tensor, pass: Pass<'_>) -> Result<Tensor, Error> {
         let y = self.linear.forward(x);
         match &self.norm {
-            Some(norm) => norm.forward(&y, train),
-            None => y,
+            Some(norm) => norm.forward(&y, pass),
+            None => Ok(y),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Networks: the ResNet family, heads, batch normalisation in fixed groups, momentum branches.
+//! Networks: the ResNet family, heads, batch normalisation (groups, synchronised, shuffled), momentum branches.
 //!
 //! A network owns its named tensors ([`Entry`]); names inside a ResNet are torchvision's. Called by `methods`, which
 //! prefix the names with the branch, and by `export`. Non-goals: losses, gradients across ranks, optimisation.
@@ -8,13 +8,17 @@ mod branch;
 mod builder;
 mod head;
 mod layers;
+mod pass;
 mod random;
 mod resnet;
+mod shuffle;
 pub mod statistics;
 
 pub use batch_norm::BatchNorm;
 pub use branch::{Branch, Momentum, normalize};
 pub use builder::{Builder, Entry, Role, Setup};
 pub use head::Head;
+pub use pass::Pass;
 pub use random::{Stream, unit_rows};
 pub use resnet::ResNet;
+pub use shuffle::Shuffle;

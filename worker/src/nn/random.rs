@@ -32,8 +32,17 @@ impl Stream {
         radius * (std::f64::consts::TAU * self.unit()).cos()
     }
 
+    /// A permutation of `0..n` (Fisher and Yates).
+    pub fn permutation(&mut self, n: usize) -> Vec<i64> {
+        let mut order: Vec<i64> = (0..n as i64).collect();
+        for last in (1..n).rev() {
+            order.swap(last, (self.unit() * (last + 1) as f64) as usize);
+        }
+        order
+    }
+
     /// Uniform in `[0, 1)`.
-    fn unit(&mut self) -> f64 {
+    pub fn unit(&mut self) -> f64 {
         self.state = self.state.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut bits = self.state;
         bits = (bits ^ (bits >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -62,6 +71,14 @@ mod tests {
         assert_eq!(draw(1, "a"), draw(1, "a"));
         assert_ne!(draw(1, "a"), draw(2, "a"));
         assert_ne!(draw(1, "a"), draw(1, "b"));
+    }
+
+    #[test]
+    fn a_permutation_holds_each_index_once() {
+        let mut order = Stream::new(0, "test").permutation(50);
+        assert!(order.windows(2).any(|pair| pair[0] > pair[1]));
+        order.sort_unstable();
+        assert_eq!(order, (0..50).collect::<Vec<i64>>());
     }
 
     #[test]

@@ -12,7 +12,9 @@ use super::{
     batch_norm::BatchNorm,
     builder::{Builder, Entry, Setup},
     layers::{Conv, ConvShape},
+    pass::Pass,
 };
+use crate::collective::Error;
 
 /// A ResNet-18, 34 or 50 of any width.
 pub struct ResNet {
@@ -48,19 +50,22 @@ impl ResNet {
         Self { stem, has_pool, blocks, feature_dim: inputs, entries: builder.finish() }
     }
 
-    /// Features, averaged over positions; with `train`, batch statistics are used and running ones move.
+    /// Features, averaged over positions.
     ///
     /// # Shapes
     /// `[B, C, H, W]` to `[B, F]`.
-    pub fn features(&self, images_bchw: &Tensor, train: bool) -> Tensor {
-        let mut x = self.stem.forward(images_bchw, train).relu_();
+    ///
+    /// # Errors
+    /// When statistics are synchronised and a peer is lost.
+    pub fn features(&self, images_bchw: &Tensor, pass: Pass<'_>) -> Result<Tensor, Error> {
+        let mut x = self.stem.forward(images_bchw, pass)?.relu_();
         if self.has_pool {
             x = x.max_pool2d([3, 3], [2, 2], [1, 1], [1, 1], false);
         }
         for block in &self.blocks {
-            x = block.forward(&x, train);
+            x = block.forward(&x, pass)?;
         }
-        x.mean_dim([2_i64, 3].as_slice(), false, None)
+        Ok(x.mean_dim([2_i64, 3].as_slice(), false, None))
     }
 
     /// Width of the features.
@@ -127,16 +132,16 @@ impl Block {
     }
 
     /// In-place operations touch outputs of batch normalisation only, whose gradient does not need them.
-    fn forward(&self, x: &Tensor, train: bool) -> Tensor {
-        let mut y = self.body[0].forward(x, train);
+    fn forward(&self, x: &Tensor, pass: Pass<'_>) -> Result<Tensor, Error> {
+        let mut y = self.body[0].forward(x, pass)?;
         for layer in &self.body[1..] {
-            y = layer.forward(&y.relu_(), train);
+            y = layer.forward(&y.relu_(), pass)?;
         }
         match &self.shortcut {
-            Some(shortcut) => y += shortcut.forward(x, train),
+            Some(shortcut) => y += shortcut.forward(x, pass)?,
             None => y += x,
         }
-        y.relu_()
+        Ok(y.relu_())
     }
 }
 
@@ -154,8 +159,8 @@ impl ConvNorm {
         }
     }
 
-    fn forward(&self, x: &Tensor, train: bool) -> Tensor {
-        self.norm.forward(&self.conv.forward(x), train)
+    fn forward(&self, x: &Tensor, pass: Pass<'_>) -> Result<Tensor, Error> {
+        self.norm.forward(&self.conv.forward(x), pass)
     }
 }
 
@@ -165,6 +170,7 @@ mod tests {
     use tch::{Device, Kind};
 
     use super::*;
+    use crate::collective::Collective;
 
     fn setup(size: u32) -> Setup {
         let batch_norm = BatchNorm::Groups { size };
@@ -195,7 +201,8 @@ mod tests {
         let images = Tensor::rand([2, 3, 32, 32], (Kind::Float, Device::Cpu));
         for (stem, depth) in [(Stem::Cifar, 18), (Stem::ImageNet, 50)] {
             let net = resnet(depth, 8, stem);
-            assert_eq!(net.features(&images, true).size(), [2, net.feature_dim()]);
+            let features = net.features(&images, Pass::Train(&Collective::single())).expect("one rank");
+            assert_eq!(features.size(), [2, net.feature_dim()]);
         }
     }
 

@@ -55,7 +55,8 @@ impl Job {
 
     /// The place of a step, counted from 0, in the run that schedules span.
     pub fn at(&self, step: u64) -> At {
-        At { step, total_steps: self.steps.schedule_span }
+        let Steps { per_epoch: steps_per_epoch, schedule_span: total_steps, .. } = self.steps;
+        At { step, total_steps, steps_per_epoch }
     }
 
     /// Passes over the data after so many steps.

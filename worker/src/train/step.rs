@@ -63,9 +63,9 @@ impl Trainer {
     pub fn step(&mut self, input: &Input, at: &At, lr: f64) -> Result<Outcome, Error> {
         clear_grads(&self.parameters);
         self.method.before_forward(at);
-        let local = self.forward(input)?;
-        let gathered = self.gather(&local)?;
-        let loss = self.method.loss(&local, &gathered);
+        let local = self.forward(input, at)?;
+        let gathered = self.gather(input, &local)?;
+        let loss = self.method.loss(&local, &gathered, at);
         self.backward(&loss.total)?;
         self.optimizer.step(lr)?;
         self.collective.mean_(&self.method.buffers())?;
@@ -74,17 +74,23 @@ impl Trainer {
         Ok(Outcome { loss: loss.total.detach(), metrics, local: detached(&local) })
     }
 
-    fn forward(&mut self, input: &Input) -> Result<Embeddings, Error> {
+    fn forward(&mut self, input: &Input, at: &At) -> Result<Embeddings, Error> {
         if let Some(reducer) = &mut self.reducer {
             reducer.prepare_forward()?;
         }
         let device = input.views[0].device();
-        Ok(with_autocast(device, self.autocast, || self.method.embed(input)))
+        with_autocast(device, self.autocast, || self.method.embed(input, at, &self.collective))
     }
 
-    fn gather(&self, local: &Embeddings) -> Result<Gathered, Error> {
-        let keys: Result<_, Error> = local.keys.iter().map(|key_bd| self.collective.gather(key_bd)).collect();
-        Ok(Gathered { keys: keys? })
+    fn gather(&self, input: &Input, local: &Embeddings) -> Result<Gathered, Error> {
+        let ranks = &self.collective;
+        let shared = if self.method.gathers_queries() { &local.queries[..] } else { &[] };
+        Ok(Gathered {
+            queries: shared.iter().map(|q_bd| ranks.gather_with_grad(q_bd)).collect::<Result<_, _>>()?,
+            keys: local.keys.iter().map(|k_bd| ranks.gather(k_bd)).collect::<Result<_, _>>()?,
+            samples_n: ranks.gather(&input.samples_b)?,
+            first_row: i64::from(ranks.rank()) * input.samples_b.size()[0],
+        })
     }
 
     fn backward(&mut self, loss: &Tensor) -> Result<(), Error> {
@@ -123,7 +129,8 @@ fn detached(embeddings: &Embeddings) -> Embeddings {
 /// When the device has no room for it.
 pub fn to_input(batch: &Batch, training: &Training, device: Device) -> Result<Input, TchError> {
     let views: Result<_, TchError> = batch.views.iter().map(|view| to_nchw(view, training, device)).collect();
-    Ok(Input { views: views? })
+    let samples: Vec<i64> = batch.sample_ids.iter().map(|&id| id as i64).collect();
+    Ok(Input { views: views?, samples_b: Tensor::f_from_slice(&samples)?.f_to_device(device)? })
 }
 
 fn to_nchw(view: &ViewBatch, training: &Training, device: Device) -> Result<Tensor, TchError> {

@@ -55,12 +55,9 @@ fn a_loaded_state_gives_the_next_losses_to_the_bit() {
             straight.state().into_iter().map(|(name, x)| (name, x.copy())).collect();
         straight.steps(4, 7);
 
-        let mut other_seed = spec.clone();
-        other_seed.recipe.training.seed += 1;
-        let mut resumed = Rank::new(&other_seed, Collective::single());
-        resumed.load(&saved);
-        resumed.steps(4, 7);
-        assert_eq!(straight.trace().losses[4..], resumed.trace().losses, "{method:?}");
+        let mut resumed = Rank::new(&spec, Collective::single());
+        resumed.steps(50, 53).load(&saved).steps(4, 7);
+        assert_eq!(straight.trace().losses[4..], resumed.trace().losses[3..], "{method:?}");
     }
 }
 
@@ -96,8 +93,11 @@ fn losses_agree_between_number_formats() {
     }
 }
 
+/// Tensors of a smaller norm are zero but for rounding.
+const SMALLEST_NORM: f64 = 1e-6;
+
 /// `‖got - want‖ / ‖want‖`, in f64.
 fn relative_difference(got: &Tensor, want: &Tensor) -> f64 {
     let (got, want) = (got.to_kind(Kind::Double), want.to_kind(Kind::Double));
-    ((got - &want).norm() / want.norm().clamp_min(f64::MIN_POSITIVE)).double_value(&[])
+    ((got - &want).norm() / want.norm().clamp_min(SMALLEST_NORM)).double_value(&[])
 }

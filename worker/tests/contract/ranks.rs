@@ -49,7 +49,7 @@ fn compare_traces(what: &str, several: &[Trace], one: &Trace, tolerance: f64) {
 #[test]
 fn ranks_equal_one_rank_with_the_whole_batch_in_f64() {
     for world_size in [2, 4] {
-        for batch_norm in ["{group_size: 4}", "{frozen: true}"] {
+        for batch_norm in ["{group_size: 4}", "{frozen: true}", "{synchronized: true}"] {
             compare("fp64", batch_norm, world_size, 1e-10);
         }
     }

@@ -97,8 +97,10 @@ impl Rank {
         let first = share * i64::from(collective.rank());
         for step in start..end {
             let views = images(step, self.kind).iter().map(|view| view.narrow(0, first, share)).collect();
-            let at = At { step, total_steps: 100 };
-            let outcome = self.trainer.step(&Input { views }, &at, self.lr).expect("no peer is lost");
+            let samples_b = Tensor::arange(share, (Kind::Int64, Device::Cpu)) + first;
+            let at = At { step, total_steps: 100, steps_per_epoch: 10 };
+            let input = Input { views, samples_b };
+            let outcome = self.trainer.step(&input, &at, self.lr).expect("no peer is lost");
             self.trace.losses.push(outcome.loss.double_value(&[]));
             self.trace.gradients.push(self.gradients());
             self.trace
@@ -114,11 +116,12 @@ impl Rank {
     }
 
     /// Overwrites the state.
-    pub fn load(&mut self, saved: &Named) {
+    pub fn load(&mut self, saved: &Named) -> &mut Self {
         for ((name, target), (saved_name, value)) in self.trainer.state().into_iter().zip(saved) {
             assert_eq!(&name, saved_name);
             no_grad(|| target.shallow_clone().copy_(value));
         }
+        self
     }
 
     /// Names of what gradients train.

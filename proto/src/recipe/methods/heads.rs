@@ -8,7 +8,7 @@ const MAX_DIM: u32 = 65_536;
 /// Linear layers with ReLU between them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Projector {
-    /// Widths of the hidden layers; at least one.
+    /// Widths of the hidden layers; none in a linear head.
     pub hidden_dims: Vec<u32>,
     /// Width of the embedding.
     pub out_dim: u32,
@@ -31,8 +31,17 @@ impl Projector {
             at.number("hidden_dims", given, encoder.feature_dim(), 1..=MAX_DIM)
         };
         let hidden_dims: Vec<_> = wire.hidden_dims.iter().take(8).map(width).collect();
+        let is_linear = wire.linear.unwrap_or(hidden_dims.is_empty() && default.hidden_dims.is_empty());
+        if is_linear && !hidden_dims.is_empty() {
+            at.violate("linear", "is true although `hidden_dims` names layers: leave one of the two out");
+        }
         Self {
-            hidden_dims: if hidden_dims.is_empty() { default.hidden_dims } else { hidden_dims },
+            hidden_dims: match (is_linear, hidden_dims.is_empty()) {
+                (true, _) => Vec::new(),
+                (false, true) if default.hidden_dims.is_empty() => vec![encoder.feature_dim()],
+                (false, true) => default.hidden_dims,
+                (false, false) => hidden_dims,
+            },
             out_dim: at.number("out_dim", wire.out_dim, default.out_dim, 1..=MAX_DIM),
             batch_norm: wire.batch_norm.unwrap_or(default.batch_norm),
             last_batch_norm: wire.last_batch_norm.unwrap_or(default.last_batch_norm),
@@ -45,6 +54,7 @@ impl Projector {
             out_dim: Some(self.out_dim),
             batch_norm: Some(self.batch_norm),
             last_batch_norm: Some(self.last_batch_norm),
+            linear: Some(self.hidden_dims.is_empty()),
         }
     }
 }

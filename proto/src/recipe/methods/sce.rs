@@ -35,6 +35,8 @@ pub struct Sce {
     pub projector: Projector,
     /// Predictor of the online branch. Default: one of width 4,096 (none with the CIFAR stem; code).
     pub predictor: Option<Predictor>,
+    /// Keys are normalised among shuffled images. Default false (true with the CIFAR stem; code).
+    pub shuffle_bn: bool,
 }
 
 impl Sce {
@@ -58,6 +60,7 @@ impl Sce {
             self_mode: SelfMode::check(wire.self_mode, at),
             projector: Projector::check(wire.projector.as_ref(), default_projector(encoder), encoder, at),
             predictor: Predictor::check(wire.predictor.as_ref(), predictor, at),
+            shuffle_bn: wire.shuffle_bn.unwrap_or(is_cifar),
         };
         at.ordered(("target_temperature", sce.target_temperature), ("temperature", sce.temperature));
         sce
@@ -100,6 +103,7 @@ impl Sce {
             self_mode: self.self_mode.to_wire().into(),
             projector: Some(self.projector.to_wire()),
             predictor: Some(Predictor::to_wire(self.predictor.as_ref())),
+            shuffle_bn: Some(self.shuffle_bn),
         }
     }
 }
