@@ -95,9 +95,10 @@ impl Recipe {
 
 fn check_views(wire: &[v1::View], method: &Method, (stem, data): (Stem, &DataKind), at: &Scope) -> Vec<View> {
     let size = stem.crop_size(data);
-    let (n_given, n_views) = (wire.len(), method.n_views());
+    let published = method.published_views(stem, size);
+    let (n_given, n_views) = (wire.len(), published.len());
     if n_given == 0 {
-        return method.published_views(stem, size);
+        return published;
     }
     if n_given != n_views {
         let message =

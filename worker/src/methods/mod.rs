@@ -1,4 +1,4 @@
-//! The objectives: one file per method, one line per method in [`build`].
+//! The objectives: one file per method, one line per method in the table below.
 //!
 //! A method owns its networks and its memory and knows nothing of processes or optimisers. Its caller, `train::step`,
 //! gathers what [`Method::embed`] returns and calls a [`Method`] in the order in which its functions stand; only
@@ -134,20 +134,26 @@ pub struct Error {
     source: tch::TchError,
 }
 
-/// The methods that are built, by their names in the recipe.
-pub const NAMES: [&str; 2] = ["moco_v2", "sce"];
+/// The table of methods: each line is the module, and the name that struct and recipe have.
+macro_rules! methods {
+    ($($module:ident::$Name:ident,)*) => {
+        /// Builds the method that a job asks for, with initial values from its seed.
+        ///
+        /// # Errors
+        /// When the device cannot be used.
+        pub fn build(spec: &JobSpec, n_channels: u32, device: Device) -> Result<Box<dyn Method>, Error> {
+            let _ = Tensor::f_zeros([1], (Kind::Float, device)).map_err(|source| Error { device, source })?;
+            let setup = setup(spec, device);
+            Ok(match &spec.recipe.method {
+                $(Recipe::$Name(recipe) => Box::new($module::$Name::new(recipe, spec, n_channels, &setup)),)*
+            })
+        }
+    };
+}
 
-/// Builds the method that a job asks for, with initial values from its seed.
-///
-/// # Errors
-/// When the device cannot be used.
-pub fn build(spec: &JobSpec, n_channels: u32, device: Device) -> Result<Box<dyn Method>, Error> {
-    let _ = Tensor::f_zeros([1], (Kind::Float, device)).map_err(|source| Error { device, source })?;
-    let setup = setup(spec, device);
-    Ok(match &spec.recipe.method {
-        Recipe::MocoV2(recipe) => Box::new(moco_v2::MocoV2::new(recipe, spec, n_channels, &setup)),
-        Recipe::Sce(recipe) => Box::new(sce::Sce::new(recipe, spec, n_channels, &setup)),
-    })
+methods! {
+    moco_v2::MocoV2,
+    sce::Sce,
 }
 
 fn setup(spec: &JobSpec, device: Device) -> Setup {

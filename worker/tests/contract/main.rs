@@ -1,6 +1,7 @@
 //! What every method promises, whatever its formula: looped over the table of methods.
 
-use kindred_worker::{collective::Collective, methods};
+use kindred_proto::recipe::Method;
+use kindred_worker::collective::Collective;
 use tch::{Kind, Tensor};
 
 mod ranks;
@@ -13,8 +14,8 @@ const GROUPS: &str = "{group_size: 4}";
 
 #[test]
 fn every_method_of_the_table_is_tried_here() {
-    for name in methods::NAMES {
-        assert!(METHODS.iter().any(|(tried, _)| *tried == name), "{name} has no contract test");
+    for name in Method::NAMES {
+        assert!(METHODS.iter().any(|(tried, _)| tried == name), "{name} has no contract test");
     }
 }
 

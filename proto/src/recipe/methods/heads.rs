@@ -1,4 +1,4 @@
-//! The small networks behind the encoder.
+//! The small networks behind the encoder, and how a teacher follows.
 
 use crate::{recipe::ResNet, scope::Scope, v1};
 
@@ -76,5 +76,31 @@ impl Predictor {
 
     pub(super) fn to_wire(predictor: Option<&Self>) -> v1::Predictor {
         v1::Predictor { hidden_dim: Some(predictor.map_or(0, |predictor| predictor.hidden_dim)) }
+    }
+}
+
+/// How the momentum of a teacher moves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MomentumSchedule {
+    /// It does not.
+    Constant,
+    /// 1 - (1 - m)(cos(pi t / (S - 1)) + 1) / 2 with t the step of S.
+    CosineToOne,
+}
+
+impl MomentumSchedule {
+    pub(super) fn check(number: i32, default: Self, at: &Scope) -> Self {
+        match at.known("momentum_schedule", number).unwrap_or_default() {
+            v1::MomentumSchedule::Constant => Self::Constant,
+            v1::MomentumSchedule::CosineToOne => Self::CosineToOne,
+            v1::MomentumSchedule::Unspecified => default,
+        }
+    }
+
+    pub(super) fn to_wire(self) -> v1::MomentumSchedule {
+        match self {
+            Self::Constant => v1::MomentumSchedule::Constant,
+            Self::CosineToOne => v1::MomentumSchedule::CosineToOne,
+        }
     }
 }

@@ -3,7 +3,7 @@
 //! With the CIFAR stem the defaults are those of the CIFAR-10 notebook of the same authors (@ f736491), but for the
 //! projector, which stays that of v2, and the groups of batch normalisation, which are the ranks.
 
-use super::{Projector, Published};
+use super::{Parameters, Projector, Published, QueueUse};
 use crate::{
     recipe::{ColorJitter, GaussianBlur, ResNet, Stem, View},
     scope::{Scope, positive_to},
@@ -23,8 +23,10 @@ pub struct MocoV2 {
     pub projector: Projector,
 }
 
-impl MocoV2 {
-    pub(super) fn check(wire: &v1::MocoV2, encoder: &ResNet, at: &Scope) -> Self {
+impl Parameters for MocoV2 {
+    type Wire = v1::MocoV2;
+
+    fn check(wire: &v1::MocoV2, encoder: &ResNet, at: &Scope) -> Self {
         let (temperature, queue_size, momentum) = match encoder.stem {
             Stem::Cifar => (0.1, 4_096, 0.99),
             Stem::ImageNet => (0.2, 65_536, 0.999),
@@ -43,7 +45,7 @@ impl MocoV2 {
         }
     }
 
-    pub(super) fn published(stem: Stem) -> Published {
+    fn published(&self, stem: Stem) -> Published {
         let (global_batch, weight_decay) = match stem {
             Stem::Cifar => (512, 5e-4),
             Stem::ImageNet => (256, 1e-4),
@@ -52,7 +54,7 @@ impl MocoV2 {
     }
 
     /// "aug+" twice; the notebook crops from 0.08 of the area on and does not blur.
-    pub(super) fn published_views(stem: Stem, size: u32) -> Vec<View> {
+    fn published_views(&self, stem: Stem, size: u32) -> Vec<View> {
         let mut view = View {
             color_jitter: Some(ColorJitter::PUBLISHED),
             grayscale_probability: 0.2,
@@ -65,7 +67,11 @@ impl MocoV2 {
         vec![view.clone(), view]
     }
 
-    pub(super) fn to_wire(&self) -> v1::MocoV2 {
+    fn queue(&self) -> Option<QueueUse> {
+        Some(QueueUse { size: self.queue_size, keys_per_image: 1 })
+    }
+
+    fn to_wire(&self) -> v1::MocoV2 {
         v1::MocoV2 {
             temperature: Some(self.temperature),
             queue_size: Some(self.queue_size),

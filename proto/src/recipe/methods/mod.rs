@@ -1,6 +1,6 @@
 //! One checked parameter struct per method.
 //!
-//! Adding a method to the recipe: a message in `recipe.proto`, a file here, and one arm in each match below.
+//! Adding a method to the recipe: a message in `method.proto`, a file here, and one line in the table below.
 
 use super::{ResNet, Stem, View};
 use crate::{
@@ -12,17 +12,39 @@ mod heads;
 mod moco_v2;
 mod sce;
 
-pub use heads::{Predictor, Projector};
+pub use heads::{MomentumSchedule, Predictor, Projector};
 pub use moco_v2::MocoV2;
-pub use sce::{MomentumSchedule, Sce, SelfMode};
+pub use sce::{Sce, SelfMode};
 
-/// The objective and its networks.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Method {
-    /// MoCo v2.
-    MocoV2(MocoV2),
-    /// SCE.
-    Sce(Sce),
+/// What the recipe asks of each method's parameters.
+trait Parameters: Sized {
+    /// Their wire form.
+    type Wire;
+
+    /// Every default filled in, every bound enforced.
+    fn check(wire: &Self::Wire, encoder: &ResNet, at: &Scope) -> Self;
+
+    /// With nothing left out.
+    fn to_wire(&self) -> Self::Wire;
+
+    /// What the source trains with.
+    fn published(&self, stem: Stem) -> Published;
+
+    /// The source's views for images of this side; their number is the method's.
+    fn published_views(&self, stem: Stem, size: u32) -> Vec<View>;
+
+    /// The queue, if there is one.
+    fn queue(&self) -> Option<QueueUse> {
+        None
+    }
+}
+
+/// How a method uses its queue.
+struct QueueUse {
+    /// Keys in it.
+    size: u32,
+    /// Keys that a step writes for each image.
+    keys_per_image: u32,
 }
 
 /// What a method's source trains with beside its own parameters: the defaults of the rest of the recipe.
@@ -37,65 +59,69 @@ pub(super) struct Published {
     pub cosine_per_epoch: bool,
 }
 
-impl Method {
-    /// How many views each image is turned into.
-    pub fn n_views(&self) -> usize {
-        match self {
-            Self::MocoV2(_) | Self::Sce(_) => 2,
+/// The table of methods: each line is the name of the struct and of its message, and its field in the recipe.
+macro_rules! methods {
+    ($($(#[$doc:meta])* $Name:ident = $field:literal,)*) => {
+        /// The objective and its networks.
+        #[derive(Clone, Debug, PartialEq)]
+        pub enum Method {
+            $($(#[$doc])* $Name($Name),)*
         }
-    }
 
-    /// How many keys a step of `global_batch` images writes into the queue.
-    pub fn keys_per_step(&self, global_batch: u32) -> u64 {
-        let n_key_views = match self {
-            Self::MocoV2(_) => 1,
-            Self::Sce(sce) => 1 + u64::from(sce.symmetric),
-        };
-        n_key_views * u64::from(global_batch)
-    }
+        impl Method {
+            /// The names of all methods in a recipe.
+            pub const NAMES: &[&str] = &[$($field),*];
 
-    pub(super) fn check(wire: Option<&v1::Method>, encoder: &ResNet, at: &Scope) -> Self {
-        match wire.and_then(|method| method.kind.as_ref()) {
-            Some(Kind::MocoV2(wire)) => Self::MocoV2(MocoV2::check(wire, encoder, &at.field("moco_v2"))),
-            Some(Kind::Sce(wire)) => Self::Sce(Sce::check(wire, encoder, &at.field("sce"))),
-            None => {
-                at.refuse("names no method: give `moco_v2: {}` or `sce: {}`");
-                Self::Sce(Sce::check(&v1::Sce::default(), encoder, at))
+            /// The method's name in a recipe.
+            pub fn name(&self) -> &'static str {
+                match self { $(Self::$Name(_) => $field,)* }
+            }
+
+            pub(super) fn check(wire: Option<&v1::Method>, encoder: &ResNet, at: &Scope) -> Self {
+                match wire.and_then(|method| method.kind.as_ref()) {
+                    $(Some(Kind::$Name(wire)) => Self::$Name($Name::check(wire, encoder, &at.field($field))),)*
+                    None => {
+                        at.refuse(format!("names no method: give one of {}", Self::NAMES.join(", ")));
+                        Self::MocoV2(MocoV2::check(&v1::MocoV2::default(), encoder, at))
+                    }
+                }
+            }
+
+            pub(super) fn to_wire(&self) -> v1::Method {
+                let kind = match self { $(Self::$Name(method) => Kind::$Name(method.to_wire()),)* };
+                v1::Method { kind: Some(kind) }
+            }
+
+            pub(super) fn published(&self, stem: Stem) -> Published {
+                match self { $(Self::$Name(method) => method.published(stem),)* }
+            }
+
+            pub(super) fn published_views(&self, stem: Stem, size: u32) -> Vec<View> {
+                match self { $(Self::$Name(method) => method.published_views(stem, size),)* }
+            }
+
+            fn queue(&self) -> Option<QueueUse> {
+                match self { $(Self::$Name(method) => method.queue(),)* }
             }
         }
-    }
+    };
+}
 
+methods! {
+    /// MoCo v2.
+    MocoV2 = "moco_v2",
+    /// SCE.
+    Sce = "sce",
+}
+
+impl Method {
     /// A queue holds at least the keys of one step: writing more would overwrite keys of the same step.
     pub(super) fn check_queue(&self, global_batch: u32, at: &Scope) {
-        let (field, queue_size) = match self {
-            Self::MocoV2(moco) => ("moco_v2.queue_size", moco.queue_size),
-            Self::Sce(sce) => ("sce.queue_size", sce.queue_size),
-        };
-        let n_keys = self.keys_per_step(global_batch);
-        if u64::from(queue_size) < n_keys {
-            at.violate(field, format!("must be at least {n_keys}, the keys of one step, not {queue_size}"));
+        let Some(QueueUse { size, keys_per_image }) = self.queue() else { return };
+        let n_keys = u64::from(keys_per_image) * u64::from(global_batch);
+        if u64::from(size) < n_keys {
+            let field = format!("{}.queue_size", self.name());
+            at.violate(&field, format!("must be at least {n_keys}, the keys of one step, not {size}"));
         }
-    }
-
-    pub(super) fn published(&self, stem: Stem) -> Published {
-        match self {
-            Self::MocoV2(_) => MocoV2::published(stem),
-            Self::Sce(_) => Sce::published(stem),
-        }
-    }
-
-    pub(super) fn published_views(&self, stem: Stem, size: u32) -> Vec<View> {
-        match self {
-            Self::MocoV2(_) => MocoV2::published_views(stem, size),
-            Self::Sce(_) => Sce::published_views(stem, size),
-        }
-    }
-
-    pub(super) fn to_wire(&self) -> v1::Method {
-        let kind = match self {
-            Self::MocoV2(moco) => Kind::MocoV2(moco.to_wire()),
-            Self::Sce(sce) => Kind::Sce(sce.to_wire()),
-        };
-        v1::Method { kind: Some(kind) }
     }
 }

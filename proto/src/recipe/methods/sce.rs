@@ -4,7 +4,7 @@
 //! of the CIFAR one. The former was published with LARS; with SGD its rate and decay are MoCo v2's, which trains
 //! the same network.
 
-use super::{Predictor, Projector, Published};
+use super::{MomentumSchedule, Parameters, Predictor, Projector, Published, QueueUse};
 use crate::{
     recipe::{ColorJitter, GaussianBlur, ResNet, Solarize, Stem, View},
     scope::{Scope, positive_to},
@@ -39,11 +39,15 @@ pub struct Sce {
     pub shuffle_bn: bool,
 }
 
-impl Sce {
-    pub(super) fn check(wire: &v1::Sce, encoder: &ResNet, at: &Scope) -> Self {
+impl Parameters for Sce {
+    type Wire = v1::Sce;
+
+    fn check(wire: &v1::Sce, encoder: &ResNet, at: &Scope) -> Self {
         let is_cifar = encoder.stem == Stem::Cifar;
         let (target_temperature, queue_size) = if is_cifar { (0.05, 4_096) } else { (0.07, 65_536) };
         let predictor = if is_cifar { None } else { Some(4_096) };
+        let momentum_schedule =
+            if is_cifar { MomentumSchedule::Constant } else { MomentumSchedule::CosineToOne };
         let sce = Self {
             temperature: at.number("temperature", wire.temperature, 0.1, positive_to(100.0)),
             target_temperature: at.number(
@@ -55,7 +59,7 @@ impl Sce {
             lambda: at.number("lambda", wire.lambda, 0.5, 0.0..=1.0),
             queue_size: at.number("queue_size", wire.queue_size, queue_size, 1..=1 << 24),
             momentum: at.number("momentum", wire.momentum, 0.99, 0.0..=1.0),
-            momentum_schedule: MomentumSchedule::check(wire.momentum_schedule, encoder.stem, at),
+            momentum_schedule: MomentumSchedule::check(wire.momentum_schedule, momentum_schedule, at),
             symmetric: wire.symmetric.unwrap_or(!is_cifar),
             self_mode: SelfMode::check(wire.self_mode, at),
             projector: Projector::check(wire.projector.as_ref(), default_projector(encoder), encoder, at),
@@ -66,7 +70,7 @@ impl Sce {
         sce
     }
 
-    pub(super) fn published(stem: Stem) -> Published {
+    fn published(&self, stem: Stem) -> Published {
         let (lr_per_256, weight_decay, warmup_epochs) = match stem {
             Stem::Cifar => (0.06, 5e-4, 5.0),
             Stem::ImageNet => (0.03, 1e-4, 10.0),
@@ -75,7 +79,7 @@ impl Sce {
     }
 
     /// ImageNet: the two global views. CIFAR: a weak one for the target, then a strong one.
-    pub(super) fn published_views(stem: Stem, size: u32) -> Vec<View> {
+    fn published_views(&self, stem: Stem, size: u32) -> Vec<View> {
         let weak = View::weak(size);
         let grayscale_probability = 0.2;
         if stem == Stem::Cifar {
@@ -91,7 +95,11 @@ impl Sce {
         vec![first, View { blur: Some(GaussianBlur::published(0.1)), solarize, ..strong }]
     }
 
-    pub(super) fn to_wire(&self) -> v1::Sce {
+    fn queue(&self) -> Option<QueueUse> {
+        Some(QueueUse { size: self.queue_size, keys_per_image: 1 + u32::from(self.symmetric) })
+    }
+
+    fn to_wire(&self) -> v1::Sce {
         v1::Sce {
             temperature: Some(self.temperature),
             target_temperature: Some(self.target_temperature),
@@ -123,33 +131,6 @@ fn default_projector(encoder: &ResNet) -> Projector {
             batch_norm: true,
             last_batch_norm: true,
         },
-    }
-}
-
-/// How the momentum moves.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum MomentumSchedule {
-    /// It does not.
-    Constant,
-    /// 1 - (1 - m)(cos(pi t / (S - 1)) + 1) / 2 with t the step of S.
-    CosineToOne,
-}
-
-impl MomentumSchedule {
-    fn check(number: i32, stem: Stem, at: &Scope) -> Self {
-        match at.known("momentum_schedule", number).unwrap_or_default() {
-            v1::MomentumSchedule::Constant => Self::Constant,
-            v1::MomentumSchedule::CosineToOne => Self::CosineToOne,
-            v1::MomentumSchedule::Unspecified if stem == Stem::Cifar => Self::Constant,
-            v1::MomentumSchedule::Unspecified => Self::CosineToOne,
-        }
-    }
-
-    fn to_wire(self) -> v1::MomentumSchedule {
-        match self {
-            Self::Constant => v1::MomentumSchedule::Constant,
-            Self::CosineToOne => v1::MomentumSchedule::CosineToOne,
-        }
     }
 }
 
