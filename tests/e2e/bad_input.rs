@@ -1,6 +1,6 @@
 //! What a user can get wrong: each fault names the field or the file, and nothing is lost.
 
-use std::{fs, process::Command, time::Duration};
+use std::{fs, path::Path, process::Command, time::Duration};
 
 use anyhow::Result;
 use kindred_proto::v1::{FailureKind, FailureReason, Job, JobState, LogLevel};
@@ -76,14 +76,19 @@ async fn a_missing_folder_is_named() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_truncated_jpeg_is_named() -> Result<()> {
+async fn a_truncated_jpeg_is_named_and_the_steps_before_it_stay() -> Result<()> {
     let cluster = Cluster::start(1).await?;
     let folder = cluster.data_root(0).join("photos");
-    recipes::write_photographs(&folder, 24)?;
+    recipes::write_photographs(&folder, 80)?;
     let whole = fs::read(folder.join("photo-007.jpg"))?;
     fs::write(folder.join("photo-007.jpg"), &whole[..whole.len() / 2])?;
-    let job = fails(&cluster, &recipes::image_folder("truncated", "photos", "epochs: 1")).await?;
+    let yaml = recipes::image_folder("truncated", "photos", "epochs: 1") + "  checkpoint: {every_steps: 1}\n";
+    let job = fails(&cluster, &yaml).await?;
     assert_user_failure(&job, FailureReason::DataInvalid, &["photo-007.jpg"]);
+    let newest = job.newest_checkpoint.expect("the steps before the file left a checkpoint");
+    let taken = job.progress.expect("steps were taken").step;
+    assert_eq!(newest.step, taken, "the newest one is of the last step");
+    assert!(Path::new(&newest.path).join("manifest.json").exists(), "{}", newest.path);
     cluster.finish(&["photo-007.jpg"])
 }
 

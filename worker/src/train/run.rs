@@ -65,10 +65,7 @@ fn run(link: &Link, start: Start) -> Result<Ending, Error> {
     if beginning.taken == Step(0) {
         run.measuring.before(run.job, &run.trainer, &mut run.reporter)?;
     }
-    match run.train(beginning.taken)? {
-        Trained::AllSteps => run.finish(),
-        Trained::UntilStopped => Ok(Ending::Stopped),
-    }
+    run.train_and_finish(beginning.taken).inspect_err(|_| run.saver.settle_after_fault())
 }
 
 /// A rank at work.
@@ -82,6 +79,13 @@ struct Run<'a> {
 }
 
 impl Run<'_> {
+    fn train_and_finish(&mut self, from: Step) -> Result<Ending, Error> {
+        match self.train(from)? {
+            Trained::AllSteps => self.finish(),
+            Trained::UntilStopped => Ok(Ending::Stopped),
+        }
+    }
+
     fn train(&mut self, from: Step) -> Result<Trained, Error> {
         self.reporter.activity("training");
         let mut loader = Loader::start(self.loader_config(from))?;
@@ -170,7 +174,7 @@ impl Run<'_> {
         Ok(true)
     }
 
-    fn finish(mut self) -> Result<Ending, Error> {
+    fn finish(&mut self) -> Result<Ending, Error> {
         let total = Step(self.job.steps.total);
         self.measuring.after(total, &self.trainer, &mut self.reporter)?;
         self.reporter.activity("writing encoder");

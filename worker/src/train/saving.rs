@@ -5,7 +5,7 @@
 //! as the coordinator is away, while steps go on.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, VecDeque},
     time::{Duration, Instant},
 };
 
@@ -29,12 +29,20 @@ use crate::checkpoint::{Manifest, Staged, keep_newest, remove_leftovers, set_asi
 /// How long a rank that stops waits for the permission to commit.
 const STOP_PATIENCE: Duration = Duration::from_secs(5);
 
+/// How long one that failed does: an agent with a lease answers at once, and others wait for this rank's end.
+const FAULT_PATIENCE: Duration = Duration::from_secs(1);
+
+/// Checkpoints that may wait for their permission. The oldest is kept, so that one gets through however fast they
+/// follow one another, and the newest, for when the coordinator was away.
+const MAX_PENDING: usize = 2;
+
 /// Writes checkpoints and sees them committed.
 pub struct Saver<'a> {
     job: &'a Job,
     link: &'a Link,
     is_writer: bool,
-    pending: Option<Staged>,
+    /// Oldest first.
+    pending: VecDeque<Staged>,
     /// The agent's newest answer.
     permission: Permission,
 }
@@ -71,7 +79,7 @@ impl<'a> Saver<'a> {
         if is_writer {
             remove_leftovers(&job.checkpoints())?;
         }
-        Ok(Self { job, link, is_writer, pending: None, permission: Permission::Granted })
+        Ok(Self { job, link, is_writer, pending: VecDeque::new(), permission: Permission::Granted })
     }
 
     /// Whether one is due after so many steps.
@@ -83,8 +91,8 @@ impl<'a> Saver<'a> {
         taken.0 == self.job.steps.total || taken.0.is_multiple_of(every)
     }
 
-    /// Writes one, and asks for the permission to commit it. All ranks call this after the same step. One that still
-    /// waits for its permission gives way to it.
+    /// Writes one, and asks for the permission to commit it. All ranks call this after the same step. Of those that
+    /// still wait for theirs, all but the oldest give way to it.
     ///
     /// # Errors
     /// When ranks differ in their state, it is not finite, or the files cannot be written.
@@ -100,20 +108,21 @@ impl<'a> Saver<'a> {
         if !self.is_writer {
             return Ok(());
         }
-        self.pending = None;
+        self.poll()?;
+        self.pending.truncate(MAX_PENDING - 1);
         let staged = stage(&self.job.checkpoints(), self.manifest(taken, metrics), &state)?;
         self.link.say(FromRank::AskCommit { checkpoint: staged.manifest().id() });
-        self.pending = Some(staged);
+        self.pending.push_back(staged);
         Ok(())
     }
 
-    /// Commits what is waiting if the permission has come.
+    /// Commits what is waiting as far as the permissions have come.
     ///
     /// # Errors
     /// When the file system fails.
     pub fn poll(&mut self) -> Result<(), Error> {
-        let Some(staged) = &self.pending else { return Ok(()) };
-        if let Some(is_allowed) = self.link.take_commit(&staged.manifest().id()) {
+        while let Some(staged) = self.pending.front() {
+            let Some(is_allowed) = self.link.take_commit(&staged.manifest().id()) else { break };
             self.conclude(is_allowed)?;
         }
         Ok(())
@@ -135,8 +144,16 @@ impl<'a> Saver<'a> {
         self.settle_until(Some(Instant::now() + STOP_PATIENCE))
     }
 
+    /// As [`Saver::settle`], for a rank that failed: what it wrote before is good. The failure is what it will be
+    /// remembered for, so that one of the file system is only logged.
+    pub fn settle_after_fault(&mut self) {
+        if let Err(error) = self.settle_until(Some(Instant::now() + FAULT_PATIENCE)) {
+            tracing::warn!(%error, "the newest checkpoint is lost");
+        }
+    }
+
     fn settle_until(&mut self, deadline: Option<Instant>) -> Result<Permission, Error> {
-        if let Some(staged) = &self.pending {
+        while let Some(staged) = self.pending.front() {
             let is_allowed = self.link.wait_commit(&staged.manifest().id(), deadline);
             self.conclude(is_allowed.unwrap_or(false))?;
         }
@@ -144,7 +161,7 @@ impl<'a> Saver<'a> {
     }
 
     fn conclude(&mut self, is_allowed: bool) -> Result<(), Error> {
-        let Some(staged) = self.pending.take() else { return Ok(()) };
+        let Some(staged) = self.pending.pop_front() else { return Ok(()) };
         self.permission = if is_allowed { Permission::Granted } else { Permission::Refused };
         let (step, checkpoint_id) = (staged.manifest().step, staged.manifest().id());
         if !is_allowed {
