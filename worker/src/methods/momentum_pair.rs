@@ -28,7 +28,7 @@ pub(super) struct MomentumPair {
     pub target: Branch,
     pub momentum: Momentum,
     seed: u64,
-    /// Whether batches are normalised in groups, so that shuffling them matters.
+    /// Whether the global batch is normalised in several groups, so that shuffling it matters.
     has_groups: bool,
 }
 
@@ -39,7 +39,8 @@ impl MomentumPair {
         let heads = Heads { predictor: None, ..*heads };
         let target = branch(&heads, spec, n_channels, &Setup { has_gradient: false, ..*setup });
         let momentum = Momentum::new(&online, &target);
-        let has_groups = matches!(setup.batch_norm, BatchNorm::Groups { .. });
+        let global_batch = spec.recipe.training.global_batch;
+        let has_groups = matches!(setup.batch_norm, BatchNorm::Groups { size } if size < global_batch);
         Self { online, target, momentum, seed: setup.seed, has_groups }
     }
 

@@ -47,16 +47,11 @@ impl Measuring {
     pub fn before(&mut self, job: &Job, trainer: &Trainer, reporter: &mut Reporter<'_>) -> Result<(), Error> {
         let Some(evaluator) = &self.evaluator else { return Ok(()) };
         reporter.activity("evaluating");
-        let (encoder, collective) = (trainer.method().encoder(), trainer.collective());
-        let mut found = Vec::new();
-        if evaluator.settings().knn.is_some() {
-            found.push(("knn_random_encoder_percent", evaluator.knn(encoder, collective, None)?));
-            if matches!(job.spec.recipe.data.kind, DataKind::FashionMnist { .. }) {
-                found.push(("knn_raw_pixels_percent", evaluator.knn_raw_pixels(collective)?));
-            }
-        }
-        if evaluator.settings().linear.is_some() {
-            found.push(("linear_random_encoder_percent", evaluator.linear(encoder, collective)?));
+        let mut found =
+            in_full(evaluator, trainer, ["knn_random_encoder_percent", "linear_random_encoder_percent"])?;
+        let is_one_size = matches!(job.spec.recipe.data.kind, DataKind::FashionMnist { .. });
+        if evaluator.settings().knn.is_some() && is_one_size {
+            found.push(("knn_raw_pixels_percent", evaluator.knn_raw_pixels(trainer.collective())?));
         }
         self.remember(&found, reporter);
         Ok(())
@@ -100,14 +95,7 @@ impl Measuring {
     ) -> Result<(), Error> {
         let Some(evaluator) = &self.evaluator else { return Ok(()) };
         reporter.activity("evaluating");
-        let (encoder, collective) = (trainer.method().encoder(), trainer.collective());
-        let mut found = Vec::new();
-        if evaluator.settings().knn.is_some() {
-            found.push((KNN, evaluator.knn(encoder, collective, None)?));
-        }
-        if evaluator.settings().linear.is_some() {
-            found.push(("linear_accuracy_percent", evaluator.linear(encoder, collective)?));
-        }
+        let found = in_full(evaluator, trainer, [KNN, "linear_accuracy_percent"])?;
         self.remember(&found, reporter);
         self.knn_taken = Some(taken);
         Ok(())
@@ -119,4 +107,21 @@ impl Measuring {
             reporter.measured(name, *value);
         }
     }
+}
+
+/// Accuracies of kNN and linear probe, by these names, with all images; each where the recipe asks for it.
+fn in_full(
+    evaluator: &Evaluator,
+    trainer: &Trainer,
+    [knn, linear]: [&'static str; 2],
+) -> Result<Vec<(&'static str, f64)>, Error> {
+    let (encoder, collective) = (trainer.method().encoder(), trainer.collective());
+    let mut found = Vec::new();
+    if evaluator.settings().knn.is_some() {
+        found.push((knn, evaluator.knn(encoder, collective, None)?));
+    }
+    if evaluator.settings().linear.is_some() {
+        found.push((linear, evaluator.linear(encoder, collective)?));
+    }
+    Ok(found)
 }

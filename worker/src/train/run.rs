@@ -92,6 +92,7 @@ impl Run<'_> {
         while let Some(batch) = self.next_batch(&mut loader)? {
             let taken = Step(batch.step + 1);
             let outcome = self.step(&batch)?;
+            loader.recycle(batch);
             if self.is_reading_due(taken) {
                 self.reporter.read(self.trainer.collective(), &outcome.local)?;
             }
@@ -163,7 +164,7 @@ impl Run<'_> {
         if self.job.device != Device::Cpu && !self.is_reading_due(taken) {
             return Ok(false);
         }
-        let Some(stop) = stop::agree(self.link.stop(), self.trainer.collective(), self.job.device)? else {
+        let Some(stop) = stop::agree(self.link.stop(), self.trainer.collective())? else {
             return Ok(false);
         };
         if stop.checkpoint && !self.saver.is_due(taken) {

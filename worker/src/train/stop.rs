@@ -1,6 +1,6 @@
 //! Stopping together: the ranks agree after which step, so that none waits for a peer that has left.
 
-use tch::{Device, Kind, Tensor};
+use tch::{Kind, Tensor};
 
 use super::{Error, link::Stop};
 use crate::collective::Collective;
@@ -9,13 +9,13 @@ use crate::collective::Collective;
 ///
 /// # Errors
 /// When a peer is lost.
-pub fn agree(own: Option<Stop>, collective: &Collective, device: Device) -> Result<Option<Stop>, Error> {
+pub fn agree(own: Option<Stop>, collective: &Collective) -> Result<Option<Stop>, Error> {
     if collective.world_size() == 1 {
         return Ok(own);
     }
     let wishes = [own.is_some(), own.is_some_and(|stop| stop.checkpoint)];
-    let shares = Tensor::from_slice(&wishes).to_kind(Kind::Float).to_device(device);
+    let shares = Tensor::from_slice(&wishes).to_kind(Kind::Float);
     collective.mean_(&[shares.shallow_clone()])?;
-    let shares = Vec::<f32>::try_from(shares.to_device(Device::Cpu))?;
+    let shares = Vec::<f32>::try_from(shares)?;
     Ok((shares[0] > 0.0).then_some(Stop { checkpoint: shares[1] > 0.0 }))
 }

@@ -1,0 +1,10 @@
+#!/usr/bin/env bash
+# Runs the jobs that the results page lacks on two workers of this machine, and writes the page.
+#
+#   deploy/results/results.sh [--page-only] [--only METHOD ...]
+set -euo pipefail
+
+source "$(dirname "${BASH_SOURCE[0]}")/../cluster.sh"
+build_programs
+start_cluster "$root/.kindred/results"
+python3 deploy/results/results.py "$bin/kindred" "$@"
