@@ -4,9 +4,10 @@ use std::{env, error::Error, fs, path::PathBuf};
 
 use prost::Message;
 
-const FILES: [&str; 8] = [
+const FILES: [&str; 9] = [
     "kindred/v1/common.proto",
     "kindred/v1/method.proto",
+    "kindred/v1/optimization.proto",
     "kindred/v1/recipe.proto",
     "kindred/v1/job.proto",
     "kindred/v1/job_service.proto",

@@ -1,6 +1,9 @@
 //! Every bound, by example: what is written over a good spec, and the one violation that follows.
 
-use kindred_proto::job_spec::{self, JobSpec, SpecError};
+use kindred_proto::{
+    job_spec::{self, JobSpec, SpecError},
+    recipe::Rule,
+};
 
 const SPEC: &str = "
 name: first
@@ -75,6 +78,22 @@ fn a_value_out_of_bounds_is_named_with_its_bound() {
         (
             "recipe.optimizer.sgd={momentum: 0, nesterov: true}",
             "recipe.optimizer.sgd.nesterov: needs a momentum above 0: raise `momentum` or leave it out",
+        ),
+        (
+            "recipe.optimizer.lars.trust_coefficient=0",
+            "recipe.optimizer.lars.trust_coefficient: must be above 0.0 and at most 1.0, not 0.0",
+        ),
+        (
+            "recipe.optimizer.adamw.beta2=1",
+            "recipe.optimizer.adamw.beta2: must be at least 0.0 and below 1.0, not 1.0",
+        ),
+        (
+            "recipe.optimizer.groups=[{lr_scale: 2}]",
+            "recipe.optimizer.groups[0].prefix: must be 1 to 256 bytes that names begin with, as `online.predictor.`",
+        ),
+        (
+            "recipe.schedule.cosine={per_epoch: false, first_epoch: 1}",
+            "recipe.schedule.cosine.first_epoch: has no meaning where `per_epoch` is false: leave it out",
         ),
         (
             "recipe.schedule.warmup_epochs=201",
@@ -163,6 +182,19 @@ fn a_short_job_warms_up_for_a_tenth_of_it() {
         spec.recipe.schedule.warmup_epochs
     };
     assert_eq!((warmup(200), warmup(6)), (5.0, 0.6));
+}
+
+#[test]
+fn another_rule_than_the_sources_brings_its_own_defaults() {
+    let optimizer = |overrides: &[&str]| check(overrides).unwrap().recipe.optimizer;
+    let Rule::Lars(lars) = optimizer(&[FOLDER]).rule else { panic!("SCE trains by LARS on ImageNet") };
+    assert_eq!((lars.lr, lars.weight_decay), (0.3, 1e-6));
+    let sgd = optimizer(&[FOLDER, "recipe.optimizer.sgd={}"]);
+    assert!(!sgd.exclude_1d);
+    let Rule::Sgd(sgd) = sgd.rule else { panic!("asked for SGD") };
+    assert_eq!((sgd.lr, sgd.weight_decay), (0.03, 1e-4));
+    let adamw = optimizer(&["recipe.optimizer.adamw={}", "recipe.training.global_batch=1024"]);
+    assert_eq!(adamw.lr(), 6e-4);
 }
 
 #[test]

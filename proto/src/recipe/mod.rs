@@ -24,8 +24,8 @@ pub use data::{DataKind, DataSource};
 pub use encoder::{BatchNorm, ResNet, Stem};
 pub use evaluation::{Evaluation, Knn, LinearProbe};
 pub use methods::Method;
-pub use optimizer::Sgd;
-pub use schedule::{Decay, Schedule};
+pub use optimizer::{AdamW, Lars, Optimizer, ParameterGroup, Rule, Sgd};
+pub use schedule::{Decay, Schedule, WarmupForm};
 pub use training::{Precision, Training};
 pub use view::{ColorJitter, GaussianBlur, RandomResizedCrop, Solarize, View};
 
@@ -41,7 +41,7 @@ pub struct Recipe {
     /// The objective and its networks.
     pub method: Method,
     /// How gradients become steps.
-    pub optimizer: Sgd,
+    pub optimizer: Optimizer,
     /// How the learning rate moves.
     pub schedule: Schedule,
     /// Length, batch, precision.
@@ -68,7 +68,7 @@ impl Recipe {
         Self {
             views: check_views(&wire.views, &method, (encoder.stem, &data.kind), at),
             encoder: ResNet { batch_norm, ..encoder },
-            optimizer: Sgd::check(wire.optimizer.as_ref(), &published, batch, &at.field("optimizer")),
+            optimizer: Optimizer::check(wire.optimizer.as_ref(), &published, batch, &at.field("optimizer")),
             schedule: Schedule::check(wire.schedule.as_ref(), &published, epochs, &at.field("schedule")),
             checkpoint: CheckpointPolicy::check(wire.checkpoint, &at.field("checkpoint")),
             evaluation: Evaluation::check(wire.evaluation, &data, &at.field("evaluation")),

@@ -1,57 +1,60 @@
 //! How gradients become steps, and how fast.
 
 use super::methods::Published;
-use crate::{
-    scope::{Scope, positive_to},
-    v1::{self, optimizer::Kind},
-};
+use crate::{scope::Scope, v1};
 
-/// Stochastic gradient descent as PyTorch's SGD: decay is added to the gradient.
+mod group;
+mod rule;
+
+pub use group::ParameterGroup;
+pub(super) use rule::RuleKind;
+pub use rule::{AdamW, Lars, Rule, Sgd};
+
+/// How gradients become steps.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Sgd {
-    /// Peak learning rate. Default: 0.03 per 256 images of the global batch (MoCo v2's, with its linear scaling rule;
-    /// 0.06 for SCE with the CIFAR stem, code).
-    pub lr: f64,
-    /// Momentum. Default 0.9 (MoCo, SCE).
-    pub momentum: f64,
-    /// Weight decay. Default 1e-4, with the CIFAR stem 5e-4 (MoCo, SCE).
-    pub weight_decay: f64,
-    /// Nesterov's form. Default false (MoCo, SCE).
-    pub nesterov: bool,
+pub struct Optimizer {
+    /// The rule of all parameters. Default: that of the method's source.
+    pub rule: Rule,
+    /// Whether parameters of one dimension (biases; scales and shifts of normalisation) go without weight decay, and
+    /// without the trust ratio of LARS. Default: as the method's source; with a rule that is not the source's, true for
+    /// LARS (MoCo v3, SCE; code) and false for the others (PyTorch).
+    pub exclude_1d: bool,
+    /// Settings for some of the parameters; the first group that fits a parameter takes it. Default: those of the
+    /// method's source.
+    pub groups: Vec<ParameterGroup>,
 }
 
-impl Sgd {
+impl Optimizer {
+    /// Peak learning rate of the global batch.
+    pub fn lr(&self) -> f64 {
+        match &self.rule {
+            Rule::Sgd(sgd) => sgd.lr,
+            Rule::Lars(lars) => lars.lr,
+            Rule::AdamW(adamw) => adamw.lr,
+        }
+    }
+
     pub(super) fn check(
         wire: Option<&v1::Optimizer>,
         published: &Published,
         global_batch: u32,
         at: &Scope,
     ) -> Self {
-        let wire = match wire.and_then(|optimizer| optimizer.kind) {
-            Some(Kind::Sgd(sgd)) => sgd,
-            None => v1::Sgd::default(),
-        };
-        let at = &at.field("sgd");
-        let default_lr = published.lr_per_256 * f64::from(global_batch) / 256.0;
-        let sgd = Self {
-            lr: at.number("lr", wire.lr, default_lr, positive_to(1e4)),
-            momentum: at.number("momentum", wire.momentum, 0.9, 0.0..1.0),
-            weight_decay: at.number("weight_decay", wire.weight_decay, published.weight_decay, 0.0..=1.0),
-            nesterov: wire.nesterov.unwrap_or(false),
-        };
-        if sgd.nesterov && sgd.momentum == 0.0 {
-            at.violate("nesterov", "needs a momentum above 0: raise `momentum` or leave it out");
+        let wire = wire.cloned().unwrap_or_default();
+        let kind = wire.kind.as_ref().map_or(published.rule, RuleKind::of);
+        let pace = kind.pace(published, global_batch);
+        Self {
+            rule: Rule::check(wire.kind, kind, &pace, at),
+            exclude_1d: wire.exclude_1d.unwrap_or(pace.exclude_1d),
+            groups: ParameterGroup::check_all(&wire.groups, &published.groups, at),
         }
-        sgd
     }
 
     pub(super) fn to_wire(&self) -> v1::Optimizer {
-        let sgd = v1::Sgd {
-            lr: Some(self.lr),
-            momentum: Some(self.momentum),
-            weight_decay: Some(self.weight_decay),
-            nesterov: Some(self.nesterov),
-        };
-        v1::Optimizer { kind: Some(Kind::Sgd(sgd)) }
+        v1::Optimizer {
+            kind: Some(self.rule.to_wire()),
+            exclude_1d: Some(self.exclude_1d),
+            groups: self.groups.iter().map(ParameterGroup::to_wire).collect(),
+        }
     }
 }

@@ -10,7 +10,7 @@ use crate::{
 /// Length, batch, precision.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Training {
-    /// Passes over the data. Default 200 (MoCo v2, SCE).
+    /// Passes over the data. Default: as the method's source; 200 for MoCo v2 and SCE.
     pub epochs: u32,
     /// Stop after so many steps. Default: after the epochs.
     pub max_steps: Option<u64>,
@@ -40,7 +40,7 @@ impl Training {
         let wire = wire.unwrap_or_default();
         let default_batch = published.global_batch;
         let training = Self {
-            epochs: at.number("epochs", wire.epochs, 200, 1..=1_000_000),
+            epochs: at.number("epochs", wire.epochs, published.epochs, 1..=1_000_000),
             max_steps: at.optional("max_steps", wire.max_steps, 1..),
             global_batch: at.number("global_batch", wire.global_batch, default_batch, 2..=1 << 20),
             seed: wire.seed.unwrap_or(0),

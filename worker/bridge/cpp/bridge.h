@@ -21,6 +21,9 @@ using at::Tensor;
 enum class ReduceOp : uint8_t;
 struct GroupConfig;
 struct SgdConfig;
+struct LarsConfig;
+struct AdamWConfig;
+struct AdamWMemory;
 struct TensorRef;
 struct StoreHandler;
 using Tensors = rust::Slice<const TensorRef>;
@@ -121,7 +124,10 @@ std::unique_ptr<Autocast> enter_autocast(bool is_cuda, int8_t dtype, bool enable
 
 // optim.cpp
 void fused_sgd(Tensors parameters, Tensors gradients, Tensors momentum_buffers, const SgdConfig& config);
+void fused_lars(Tensors parameters, Tensors gradients, Tensors momentum_buffers, const LarsConfig& config);
+void fused_adamw(Tensors parameters, Tensors gradients, const AdamWMemory& memory, const AdamWConfig& config);
 void foreach_lerp(Tensors targets, Tensors sources, double weight);
+Tensor* clip_gradients(Tensors gradients, double max_norm);
 
 // memory.cpp
 Tensor* channels_last(const Tensor& tensor);

@@ -31,6 +31,27 @@ mod bridge {
         nesterov: bool,
     }
 
+    struct LarsConfig {
+        lr: f64,
+        momentum: f64,
+        weight_decay: f64,
+        trust_coefficient: f64,
+    }
+
+    struct AdamWConfig {
+        lr: f64,
+        beta1: f64,
+        beta2: f64,
+        epsilon: f64,
+        weight_decay: f64,
+    }
+
+    struct AdamWMemory<'a> {
+        means: &'a [TensorRef],
+        squares: &'a [TensorRef],
+        counts: &'a [TensorRef],
+    }
+
     /// A tensor of tch's, borrowed for one call.
     struct TensorRef {
         tensor: *const Tensor,
@@ -108,7 +129,20 @@ mod bridge {
             momentum_buffers: &[TensorRef],
             config: &SgdConfig,
         ) -> Result<()>;
+        fn fused_lars(
+            parameters: &[TensorRef],
+            gradients: &[TensorRef],
+            momentum_buffers: &[TensorRef],
+            config: &LarsConfig,
+        ) -> Result<()>;
+        fn fused_adamw(
+            parameters: &[TensorRef],
+            gradients: &[TensorRef],
+            memory: &AdamWMemory,
+            config: &AdamWConfig,
+        ) -> Result<()>;
         fn foreach_lerp(targets: &[TensorRef], sources: &[TensorRef], weight: f64) -> Result<()>;
+        fn clip_gradients(gradients: &[TensorRef], max_norm: f64) -> Result<*mut Tensor>;
 
         fn channels_last(tensor: &Tensor) -> Result<*mut Tensor>;
         fn keep_big_blocks_on_the_heap() -> bool;

@@ -20,6 +20,9 @@ pub use autograd::{backward, clear_grads};
 pub use error::{Error, ErrorKind};
 pub use group::{Backend, GroupOptions, ProcessGroup, ReduceOp, Work};
 pub use memory::{channels_last, tune_allocator};
-pub use optim::{SgdStep, foreach_lerp, fused_sgd};
+pub use optim::{
+    AdamWMemory, AdamWStep, LarsStep, SgdStep, clip_gradients, foreach_lerp, fused_adamw, fused_lars,
+    fused_sgd,
+};
 pub use reducer::{Reducer, ReducerOptions};
 pub use store::{KeyValueStore, Store};

@@ -2,7 +2,10 @@
 
 mod ranks;
 
-use kindred_bridge::{ErrorKind, SgdStep, channels_last, foreach_lerp, fused_sgd, tune_allocator};
+use kindred_bridge::{
+    AdamWMemory, AdamWStep, ErrorKind, LarsStep, SgdStep, channels_last, clip_gradients, foreach_lerp,
+    fused_adamw, fused_lars, fused_sgd, tune_allocator,
+};
 use ranks::noise;
 use tch::{Device, Kind, Tensor};
 
@@ -99,6 +102,41 @@ fn lists_of_different_lengths_are_refused() {
     assert!(fused_sgd(&tensors, &tensors, &tensors[..1], STEPS[0]).is_err());
     let error = foreach_lerp(&tensors, &tensors[..1], 0.5).expect_err("one source is missing");
     assert_eq!(error.kind, ErrorKind::Other, "{error}");
+}
+
+#[test]
+fn every_step_names_the_list_that_is_short() {
+    let two = [Tensor::ones([2], (Kind::Float, Device::Cpu)), Tensor::ones([2], (Kind::Float, Device::Cpu))];
+    let lars = LarsStep { lr: 0.1, momentum: 0.9, weight_decay: 0.0, trust_coefficient: 0.001 };
+    let error = fused_lars(&two, &two, &[], lars).expect_err("momentum needs its buffers");
+    assert_eq!(error.message, "lars step: 2 parameters, 2 gradients, 0 momentum buffers");
+    let adamw = AdamWStep { lr: 0.1, beta1: 0.9, beta2: 0.99, epsilon: 1e-8, weight_decay: 0.0 };
+    let memory = AdamWMemory { means: &two, squares: &two, counts: &two[..1] };
+    let error = fused_adamw(&two, &two, memory, adamw).expect_err("a count is missing");
+    assert_eq!(error.message, "adamw step: 2 parameters, 2 gradients, 2 means, 2 mean squares, 1 counts");
+}
+
+#[test]
+fn gradients_above_the_norm_are_scaled_to_it_together() {
+    let gradients =
+        || [Tensor::from_slice(&[3.0, 0.0]), Tensor::new(), Tensor::from_slice(&[0.0, 4.0]).view([1, 2])];
+    let above = gradients();
+    let norm = clip_gradients(&above, 1.0).expect("one kind");
+    assert!((norm.double_value(&[]) - 5.0).abs() < 1e-12);
+    let scale = 1.0 / (5.0 + 1e-6);
+    for (got, was) in values(&above[0]).iter().chain(&values(&above[2])).zip([3.0, 0.0, 0.0, 4.0]) {
+        assert!((got - scale * was).abs() < 1e-12);
+    }
+    let below = gradients();
+    let _ = clip_gradients(&below, 5.1).expect("one kind");
+    assert_eq!(values(&below[0]), values(&gradients()[0]));
+    assert_eq!(values(&below[2]), values(&gradients()[2]));
+}
+
+#[test]
+fn no_gradient_at_all_has_norm_0() {
+    let norm = clip_gradients(&[Tensor::new()], 1.0).expect("nothing to scale");
+    assert_eq!(norm.double_value(&[]), 0.0);
 }
 
 #[test]

@@ -23,7 +23,7 @@ mod momentum_pair;
 pub mod sce;
 
 pub use contrast::cosines;
-pub use momentum::momentum;
+pub use momentum::{cosine_between, momentum};
 
 /// The views of this rank's images.
 pub struct Input {

@@ -1,9 +1,16 @@
 //! Optimisers and learning-rate schedules.
 //!
-//! Called by `train::step` after the gradients are reduced. Non-goals: gradients, their reduction, loss scaling.
+//! Called by `train` after the gradients are reduced. A rule is one file, which knows nothing of schedules and of what
+//! the recipe excludes: [`Optimizer`] does. Non-goals: gradients, their reduction, loss scaling.
 
+mod adamw;
+mod lars;
+mod optimizer;
+mod parameters;
 mod schedule;
 mod sgd;
+#[cfg(test)]
+mod tests;
 
+pub use optimizer::{Optimizer, check_groups};
 pub use schedule::learning_rate;
-pub use sgd::Optimizer;

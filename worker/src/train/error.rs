@@ -200,7 +200,7 @@ fn subject(error: &Error) -> Option<String> {
     let path = match error {
         Error::Spec(error) => return error.violations.first().map(|violation| violation.field.clone()),
         Error::NotFinite { .. } | Error::StateNotFinite { .. } => {
-            return Some("recipe.optimizer.sgd.lr".into());
+            return Some("recipe.optimizer".into());
         }
         Error::DataDiffers { file, .. } => return Some(file.clone()),
         Error::NothingToResume { path, .. } => return Some(path.clone()),

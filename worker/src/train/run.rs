@@ -18,7 +18,10 @@ use super::{
     step::{Outcome, Trainer, to_input},
     stop,
 };
-use crate::{export, methods, optim::learning_rate};
+use crate::{
+    export, methods,
+    optim::{check_groups, learning_rate},
+};
 
 /// How a rank's work ends when nothing goes wrong.
 enum Ending {
@@ -49,6 +52,7 @@ fn run(link: &Link, start: Start) -> Result<Ending, Error> {
     tch::set_num_threads(job.spec.recipe.training.threads_per_rank as i32);
     saving::begin_anew(&job)?;
     let method = methods::build(&job.spec, job.dataset.channels(), job.device)?;
+    check_groups(&job.spec.recipe.optimizer, &method.parameters())?;
     link.say(FromRank::Meeting);
     let collective = meeting::connect(&job, link)?;
     let trainer = Trainer::new(method, &job.spec, collective).map_err(Error::Meeting)?;
@@ -139,7 +143,7 @@ impl Run<'_> {
     fn step(&mut self, batch: &Batch) -> Result<Outcome, Error> {
         let (recipe, steps) = (&self.job.spec.recipe, &self.job.steps);
         let input = to_input(batch, &recipe.training, self.job.device)?;
-        let (peak, span) = (recipe.optimizer.lr, steps.schedule_span);
+        let (peak, span) = (recipe.optimizer.lr(), steps.schedule_span);
         let lr = learning_rate(&recipe.schedule, peak, batch.step, steps.per_epoch, span);
         let outcome = self.trainer.step(&input, &self.job.at(batch.step), lr)?;
         self.reporter.stepped(Step(batch.step + 1), lr, &outcome);

@@ -81,7 +81,7 @@ impl Rank {
         let kind = method.parameters()[0].1.kind();
         let trainer = Trainer::new(method, spec, collective).expect("all ranks are alike");
         let trace = Trace { losses: Vec::new(), gradients: Vec::new(), states: Vec::new() };
-        Self { trainer, trace, kind, lr: spec.recipe.optimizer.lr }
+        Self { trainer, trace, kind, lr: spec.recipe.optimizer.lr() }
     }
 
     /// Sets the learning rate.

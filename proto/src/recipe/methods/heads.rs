@@ -84,8 +84,10 @@ impl Predictor {
 pub enum MomentumSchedule {
     /// It does not.
     Constant,
-    /// 1 - (1 - m)(cos(pi t / (S - 1)) + 1) / 2 with t the step of S.
+    /// 1 - (1 - m)(cos(pi t / (S - 1)) + 1) / 2 with t the step of S (SCE; code).
     CosineToOne,
+    /// 1 - (1 - m)(cos(pi t / S) + 1) / 2: 1 would come after the last step (BYOL; MoCo v3, code).
+    CosineTowardsOne,
 }
 
 impl MomentumSchedule {
@@ -93,6 +95,7 @@ impl MomentumSchedule {
         match at.known("momentum_schedule", number).unwrap_or_default() {
             v1::MomentumSchedule::Constant => Self::Constant,
             v1::MomentumSchedule::CosineToOne => Self::CosineToOne,
+            v1::MomentumSchedule::CosineTowardsOne => Self::CosineTowardsOne,
             v1::MomentumSchedule::Unspecified => default,
         }
     }
@@ -101,6 +104,7 @@ impl MomentumSchedule {
         match self {
             Self::Constant => v1::MomentumSchedule::Constant,
             Self::CosineToOne => v1::MomentumSchedule::CosineToOne,
+            Self::CosineTowardsOne => v1::MomentumSchedule::CosineTowardsOne,
         }
     }
 }

@@ -50,7 +50,7 @@ impl Parameters for MocoV2 {
             Stem::Cifar => (512, 5e-4),
             Stem::ImageNet => (256, 1e-4),
         };
-        Published { global_batch, lr_per_256: 0.03, weight_decay, warmup_epochs: 0.0, cosine_per_epoch: true }
+        Published { global_batch, weight_decay, ..Published::MOCO }
     }
 
     /// "aug+" twice; the notebook crops from 0.08 of the area on and does not blur.

@@ -10,10 +10,12 @@ use crate::{
 
 mod heads;
 mod moco_v2;
+mod published;
 mod sce;
 
 pub use heads::{MomentumSchedule, Predictor, Projector};
 pub use moco_v2::MocoV2;
+pub(super) use published::Published;
 pub use sce::{Sce, SelfMode};
 
 /// What the recipe asks of each method's parameters.
@@ -45,18 +47,6 @@ struct QueueUse {
     size: u32,
     /// Keys that a step writes for each image.
     keys_per_image: u32,
-}
-
-/// What a method's source trains with beside its own parameters: the defaults of the rest of the recipe.
-#[derive(Clone, Debug, PartialEq)]
-pub(super) struct Published {
-    pub global_batch: u32,
-    /// Peak learning rate per 256 images of the global batch.
-    pub lr_per_256: f64,
-    pub weight_decay: f64,
-    pub warmup_epochs: f64,
-    /// Whether the cosine moves once per epoch rather than once per step.
-    pub cosine_per_epoch: bool,
 }
 
 /// The table of methods: each line is the name of the struct and of its message, and its field in the recipe.

@@ -1,12 +1,13 @@
 //! Parameters of SCE (WACV 2023; code CEA-LIST/SCE @ 07cbe63).
 //!
 //! With the ImageNet stem the defaults are those of the two-crop ImageNet configuration, with the CIFAR stem those
-//! of the CIFAR one. The former was published with LARS; with SGD its rate and decay are MoCo v2's, which trains
-//! the same network.
+//! of the CIFAR one; the former was published with a global batch of 4,096, to which its rate is in proportion.
 
 use super::{MomentumSchedule, Parameters, Predictor, Projector, Published, QueueUse};
 use crate::{
-    recipe::{ColorJitter, GaussianBlur, ResNet, Solarize, Stem, View},
+    recipe::{
+        ColorJitter, Decay, GaussianBlur, ResNet, Solarize, Stem, View, WarmupForm, optimizer::RuleKind,
+    },
     scope::{Scope, positive_to},
     v1::{self, sce},
 };
@@ -71,11 +72,24 @@ impl Parameters for Sce {
     }
 
     fn published(&self, stem: Stem) -> Published {
-        let (lr_per_256, weight_decay, warmup_epochs) = match stem {
-            Stem::Cifar => (0.06, 5e-4, 5.0),
-            Stem::ImageNet => (0.03, 1e-4, 10.0),
+        let published = Published {
+            warmup_epochs: 10.0,
+            warmup_form: WarmupForm::ToLastStep,
+            decay: Decay::COSINE_PER_STEP,
+            ..Published::MOCO
         };
-        Published { global_batch: 256, lr_per_256, weight_decay, warmup_epochs, cosine_per_epoch: false }
+        match stem {
+            Stem::Cifar => {
+                Published { lr_per_256: 0.06, weight_decay: 5e-4, warmup_epochs: 5.0, ..published }
+            }
+            Stem::ImageNet => Published {
+                rule: RuleKind::Lars,
+                lr_per_256: 0.3,
+                weight_decay: 1e-6,
+                exclude_1d: true,
+                ..published
+            },
+        }
     }
 
     /// ImageNet: the two global views. CIFAR: a weak one for the target, then a strong one.
