@@ -4,6 +4,7 @@
 //! It knows nothing of why ranks meet: train builds one per generation and drops it when a peer is lost.
 
 mod digest;
+pub mod kmeans;
 pub mod queue;
 mod threads;
 
