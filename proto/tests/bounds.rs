@@ -41,7 +41,23 @@ fn a_value_out_of_bounds_is_named_with_its_bound() {
             "recipe.data.fashion_mnist.root: must name a folder, not be empty",
         ),
         ("recipe.views=[{}]", "recipe.views: must be the method's 2, or none for its published ones, not 1"),
-        ("recipe.encoder.resnet.depth=20", "recipe.encoder.resnet.depth: must be 18, 34 or 50, not 20"),
+        (
+            "recipe.encoder.resnet.depth=20",
+            "recipe.encoder.resnet.depth: must be 18, 34, 50, 101 or 152, not 20",
+        ),
+        (
+            "recipe.encoder.vit={width: 100}",
+            "recipe.encoder.vit.width: must be a multiple of 4 and of `heads`, 12, not 100",
+        ),
+        (
+            "recipe.encoder.vit={patch_size: 5}",
+            "recipe.views[0].crop.size: must be a multiple of the encoder's patch, 5 pixels, not 28; \
+             recipe.views[1].crop.size: must be a multiple of the encoder's patch, 5 pixels, not 28",
+        ),
+        (
+            "recipe.encoder.vit.batch_norm.group_size=96",
+            "recipe.encoder.vit.batch_norm.group_size: must divide the batch of a rank, 128 images, not be 96",
+        ),
         (
             "recipe.encoder.resnet.width=0",
             "recipe.encoder.resnet.width: must be at least 1 and at most 1024, not 0",

@@ -1,7 +1,8 @@
-//! Writes the encoder for others to load: torchvision's names and layout, in safetensors.
+//! Writes the encoder for others to load: torchvision's or timm's names and layout, in safetensors.
 //!
 //! `torchvision.models.resnetNN().load_state_dict(tensors, strict=False)` misses `fc` alone, and timm loads the file
-//! with `num_classes=0`. Called by `train` at the end of a job, on rank 0. Non-goals: resuming from it.
+//! with `num_classes=0`; of a transformer, timm's `VisionTransformer(**model_args, num_classes=0)` takes all of it. Called
+//! by `train` at the end of a job, on rank 0. Non-goals: resuming from it.
 
 use std::{
     fs, io,
@@ -10,14 +11,14 @@ use std::{
 
 use kindred_proto::{
     job_spec::JobSpec,
-    recipe::{Recipe, Stem},
+    recipe::{self, Network, Recipe, Stem},
 };
-use serde_json::json;
+use serde_json::{Value, json};
 use tch::{Device, Kind, Tensor};
 
 use crate::{
     checkpoint::{self, write_synced},
-    nn::ResNet,
+    nn::Encoder,
 };
 
 /// Why an encoder is not written; the cause names the file.
@@ -25,10 +26,16 @@ use crate::{
 #[error("export the encoder: {0}")]
 pub struct Error(#[from] pub checkpoint::Error);
 
-/// The encoder's tensors by torchvision's names: f32, contiguous, on the CPU.
-pub fn encoder_tensors(encoder: &ResNet) -> Vec<(String, Tensor)> {
+/// The encoder's tensors by their published names: f32, contiguous, on the CPU. Of a transformer also its positions, for
+/// images of this side in pixels.
+pub fn encoder_tensors(encoder: &Encoder, image_size: u32) -> Vec<(String, Tensor)> {
     let plain = |tensor: &Tensor| tensor.detach().to_device(Device::Cpu).to_kind(Kind::Float).contiguous();
-    encoder.entries().iter().map(|entry| (entry.name.clone(), plain(&entry.tensor))).collect()
+    let entries = encoder.entries().iter().map(|entry| (entry.name.clone(), plain(&entry.tensor)));
+    let positions = match encoder {
+        Encoder::ResNet(_) => None,
+        Encoder::Vit(vit) => Some(("pos_embed".to_owned(), plain(&vit.positions(image_size.into())))),
+    };
+    entries.chain(positions).collect()
 }
 
 /// Writes `encoder.safetensors` and `config.json` into a folder, which is made if need be; returns the first's path.
@@ -38,37 +45,63 @@ pub fn encoder_tensors(encoder: &ResNet) -> Vec<(String, Tensor)> {
 /// # Errors
 /// When a file cannot be written; the error names it.
 pub fn write_encoder(
-    encoder: &ResNet,
+    encoder: &Encoder,
     spec: &JobSpec,
     n_channels: u32,
     folder: &Path,
 ) -> Result<PathBuf, Error> {
     fs::create_dir_all(folder).map_err(|source| in_place(folder, source))?;
-    let config = format!("{:#}\n", config(&spec.recipe, n_channels));
+    let image_size = spec.recipe.views.first().map_or(0, |view| view.crop.size);
+    let config = format!("{:#}\n", config(&spec.recipe, image_size, n_channels));
     put(&folder.join("config.json"), config.as_bytes())?;
     let path = folder.join("encoder.safetensors");
-    put(&path, &checkpoint::encode(&encoder_tensors(encoder), &[("format", "pt")])?)?;
+    put(&path, &checkpoint::encode(&encoder_tensors(encoder, image_size), &[("format", "pt")])?)?;
     Ok(path)
 }
 
 /// What a loader must know beside the tensors; field names as timm's where timm has one.
-fn config(recipe: &Recipe, n_channels: u32) -> serde_json::Value {
-    let encoder = &recipe.encoder;
-    let size = recipe.views.first().map_or(0, |view| view.crop.size);
-    json!({
-        "architecture": format!("resnet{}", encoder.depth),
-        "stem": match encoder.stem { Stem::Cifar => "cifar", Stem::ImageNet => "imagenet" },
-        "width": encoder.width,
+fn config(recipe: &Recipe, image_size: u32, n_channels: u32) -> Value {
+    let network = &recipe.encoder.network;
+    let (global_pool, first_conv, classifier) = match network {
+        Network::ResNet(_) => ("avg", "conv1", "fc"),
+        Network::Vit(_) => ("token", "patch_embed.proj", "head"),
+    };
+    let mut config = match network {
+        Network::ResNet(resnet) => resnet_config(resnet),
+        Network::Vit(vit) => vit_config(vit, image_size, n_channels),
+    };
+    config["num_classes"] = json!(0);
+    config["num_features"] = json!(recipe.encoder.feature_dim());
+    config["global_pool"] = json!(global_pool);
+    config["pretrained_cfg"] = json!({
+        "input_size": [n_channels, image_size, image_size],
+        "mean": recipe.data.mean,
+        "std": recipe.data.std,
         "num_classes": 0,
-        "num_features": encoder.feature_dim(),
-        "global_pool": "avg",
-        "pretrained_cfg": {
-            "input_size": [n_channels, size, size],
-            "mean": recipe.data.mean,
-            "std": recipe.data.std,
-            "num_classes": 0,
-            "first_conv": "conv1",
-            "classifier": "fc",
+        "first_conv": first_conv,
+        "classifier": classifier,
+    });
+    config
+}
+
+fn resnet_config(resnet: &recipe::ResNet) -> Value {
+    json!({
+        "architecture": format!("resnet{}", resnet.depth),
+        "stem": match resnet.stem { Stem::Cifar => "cifar", Stem::ImageNet => "imagenet" },
+        "width": resnet.width,
+    })
+}
+
+fn vit_config(vit: &recipe::Vit, image_size: u32, n_channels: u32) -> Value {
+    json!({
+        "architecture": "vit",
+        "model_args": {
+            "img_size": image_size,
+            "patch_size": vit.patch_size,
+            "in_chans": n_channels,
+            "embed_dim": vit.width,
+            "depth": vit.depth,
+            "num_heads": vit.heads,
         },
     })
 }
@@ -90,10 +123,10 @@ mod tests {
     use super::*;
     use crate::methods;
 
-    fn spec(stem: &str) -> JobSpec {
+    fn spec(encoder: &str) -> JobSpec {
         let text = format!(
             "name: export\nranks: 1\ndevice: cpu\nrecipe:\n  data: {{image_folder: {{train: images}}}}\n  \
-             encoder: {{resnet: {{depth: 18, width: 8, stem: {stem}}}}}\n  method: {{sce: {{}}}}\n"
+             encoder: {{{encoder}}}\n  method: {{sce: {{}}}}\n"
         );
         JobSpec::check(&job_spec::from_yaml(&text, &[]).expect("the text is a job"))
             .expect("the job is sound")
@@ -101,7 +134,7 @@ mod tests {
 
     #[test]
     fn a_written_encoder_has_torchvisions_names_and_these_values() {
-        let spec = spec("imagenet");
+        let spec = spec("resnet: {depth: 18, width: 8, stem: imagenet}");
         let method = methods::build(&spec, 3, Device::Cpu).expect("the processor is there");
         let folder = tempfile::tempdir().expect("there is room");
         let path =
@@ -122,8 +155,49 @@ mod tests {
     }
 
     #[test]
+    fn a_written_transformer_has_timms_names_positions_and_sizes() {
+        let spec = spec("vit: {width: 16, depth: 2, heads: 4}");
+        let method = methods::build(&spec, 3, Device::Cpu).expect("the processor is there");
+        let folder = tempfile::tempdir().expect("there is room");
+        let path = write_encoder(method.encoder(), &spec, 3, folder.path()).expect("it is written");
+        let stored = Tensor::read_safetensors(&path).expect("it is sound");
+        let mut shapes: Vec<(&str, Vec<i64>)> =
+            stored.iter().map(|(name, tensor)| (name.as_str(), tensor.size())).collect();
+        shapes.retain(|(name, _)| !name.starts_with("blocks.0."));
+        shapes.sort();
+        let block = |name: &str| format!("blocks.1.{name}");
+        let expected = [
+            (block("attn.proj.bias"), vec![16]),
+            (block("attn.proj.weight"), vec![16, 16]),
+            (block("attn.qkv.bias"), vec![48]),
+            (block("attn.qkv.weight"), vec![48, 16]),
+            (block("mlp.fc1.bias"), vec![64]),
+            (block("mlp.fc1.weight"), vec![64, 16]),
+            (block("mlp.fc2.bias"), vec![16]),
+            (block("mlp.fc2.weight"), vec![16, 64]),
+            (block("norm1.bias"), vec![16]),
+            (block("norm1.weight"), vec![16]),
+            (block("norm2.bias"), vec![16]),
+            (block("norm2.weight"), vec![16]),
+            ("cls_token".to_owned(), vec![1, 1, 16]),
+            ("norm.bias".to_owned(), vec![16]),
+            ("norm.weight".to_owned(), vec![16]),
+            ("patch_embed.proj.bias".to_owned(), vec![16]),
+            ("patch_embed.proj.weight".to_owned(), vec![16, 3, 16, 16]),
+            ("pos_embed".to_owned(), vec![1, 197, 16]),
+        ];
+        assert_eq!(shapes, expected.each_ref().map(|(name, shape)| (name.as_str(), shape.clone())));
+        let config = fs::read_to_string(folder.path().join("config.json")).expect("it is there");
+        let config: Value = serde_json::from_str(&config).expect("it is JSON");
+        let sizes = json!({
+            "img_size": 224, "patch_size": 16, "in_chans": 3, "embed_dim": 16, "depth": 2, "num_heads": 4
+        });
+        assert_eq!(config["model_args"], sizes);
+    }
+
+    #[test]
     fn a_folder_that_cannot_be_made_is_named() {
-        let spec = spec("cifar");
+        let spec = spec("resnet: {depth: 18, width: 8, stem: cifar}");
         let method = methods::build(&spec, 3, Device::Cpu).expect("the processor is there");
         let file = tempfile::NamedTempFile::new().expect("there is room");
         let error = write_encoder(method.encoder(), &spec, 3, &file.path().join("encoder"))

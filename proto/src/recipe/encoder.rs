@@ -1,23 +1,87 @@
 //! The network that is kept.
 
-use super::data::DataKind;
+use super::{data::DataKind, view::View};
 use crate::{
     ids::WorldSize,
     scope::Scope,
     v1::{self, encoder::Kind, res_net},
 };
 
-/// A residual network without its classifier.
+mod vit;
+
+pub use vit::Vit;
+
+/// The network that is kept, without a classifier.
 #[derive(Clone, Debug, PartialEq)]
+pub struct Encoder {
+    /// Its layers. Default: a ResNet.
+    pub network: Network,
+    /// Which samples share statistics, in the encoder and in the heads behind it.
+    pub batch_norm: BatchNorm,
+}
+
+/// A kind of network.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Network {
+    /// A residual network.
+    ResNet(ResNet),
+    /// A vision transformer.
+    Vit(Vit),
+}
+
+impl Encoder {
+    /// Width of the features.
+    pub fn feature_dim(&self) -> u32 {
+        match &self.network {
+            Network::ResNet(resnet) => resnet.feature_dim(),
+            Network::Vit(vit) => vit.width,
+        }
+    }
+
+    /// The stem, which decides between what methods published for small images and for ImageNet; of a transformer, the
+    /// stem of the ResNets for images with such patches.
+    pub fn stem(&self) -> Stem {
+        match &self.network {
+            Network::ResNet(resnet) => resnet.stem,
+            Network::Vit(vit) => vit.stem(),
+        }
+    }
+
+    /// Everything but `batch_norm`, whose default follows from the batch: see [`BatchNorm::check`].
+    pub(super) fn check(wire: Option<&v1::Encoder>, data: &DataKind, at: &Scope) -> Self {
+        let network = match wire.and_then(|encoder| encoder.kind.as_ref()) {
+            Some(Kind::Resnet(wire)) => Network::ResNet(ResNet::check(wire, data, &at.field("resnet"))),
+            Some(Kind::Vit(wire)) => Network::Vit(Vit::check(wire, data, &at.field("vit"))),
+            None => Network::ResNet(ResNet::check(&v1::ResNet::default(), data, at)),
+        };
+        Self { network, batch_norm: BatchNorm::Frozen }
+    }
+
+    /// `at` is the recipe, which holds the views.
+    pub(super) fn check_views(&self, views: &[View], at: &Scope) {
+        if let Network::Vit(vit) = &self.network {
+            vit.check_views(views, at);
+        }
+    }
+
+    pub(super) fn to_wire(&self) -> v1::Encoder {
+        let kind = match &self.network {
+            Network::ResNet(resnet) => Kind::Resnet(resnet.to_wire(self.batch_norm)),
+            Network::Vit(vit) => Kind::Vit(vit.to_wire(self.batch_norm)),
+        };
+        v1::Encoder { kind: Some(kind) }
+    }
+}
+
+/// A residual network without its classifier.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ResNet {
-    /// 18, 34 or 50. Default 18 with the CIFAR stem, 50 with the ImageNet stem (MoCo, SCE).
+    /// 18, 34, 50, 101 or 152. Default 18 with the CIFAR stem, 50 with the ImageNet stem (MoCo, SCE).
     pub depth: u32,
-    /// Channels of the first stage. Default 64, the published network.
+    /// Channels of the first stage. Default 64, the published network; 32 has half its width (CMC, one of two branches).
     pub width: u32,
     /// First layers. Default CIFAR for Fashion-MNIST, ImageNet for folders.
     pub stem: Stem,
-    /// Which samples share statistics.
-    pub batch_norm: BatchNorm,
 }
 
 impl ResNet {
@@ -26,42 +90,26 @@ impl ResNet {
         if self.depth < 50 { 8 * self.width } else { 32 * self.width }
     }
 
-    /// Everything but `batch_norm`, whose default follows from the batch: see [`BatchNorm::check`].
-    pub(super) fn check(wire: Option<&v1::Encoder>, data: &DataKind, at: &Scope) -> Self {
-        let wire = resnet_of(wire);
-        let at = &at.field("resnet");
-        let stem = Stem::check(&wire, data, at);
+    fn check(wire: &v1::ResNet, data: &DataKind, at: &Scope) -> Self {
+        let stem = Stem::check(wire, data, at);
         let depth = wire.depth.unwrap_or(if stem == Stem::Cifar { 18 } else { 50 });
-        if !matches!(depth, 18 | 34 | 50) {
-            at.violate("depth", format!("must be 18, 34 or 50, not {depth}"));
+        if !matches!(depth, 18 | 34 | 50 | 101 | 152) {
+            at.violate("depth", format!("must be 18, 34, 50, 101 or 152, not {depth}"));
         }
-        Self {
-            depth,
-            width: at.number("width", wire.width, 64, 1..=1024),
-            stem,
-            batch_norm: BatchNorm::Frozen,
-        }
+        Self { depth, width: at.number("width", wire.width, 64, 1..=1024), stem }
     }
 
-    pub(super) fn to_wire(&self) -> v1::Encoder {
+    fn to_wire(&self, batch_norm: BatchNorm) -> v1::ResNet {
         let stem = match self.stem {
             Stem::Cifar => res_net::Stem::Cifar,
             Stem::ImageNet => res_net::Stem::Imagenet,
         };
-        let resnet = v1::ResNet {
+        v1::ResNet {
             depth: Some(self.depth),
             width: Some(self.width),
             stem: stem.into(),
-            batch_norm: Some(self.batch_norm.to_wire()),
-        };
-        v1::Encoder { kind: Some(Kind::Resnet(resnet)) }
-    }
-}
-
-fn resnet_of(wire: Option<&v1::Encoder>) -> v1::ResNet {
-    match wire.and_then(|encoder| encoder.kind) {
-        Some(Kind::Resnet(resnet)) => resnet,
-        None => v1::ResNet::default(),
+            batch_norm: Some(batch_norm.to_wire()),
+        }
     }
 }
 
@@ -79,10 +127,15 @@ impl Stem {
         match at.known("stem", wire.stem).unwrap_or_default() {
             res_net::Stem::Cifar => Self::Cifar,
             res_net::Stem::Imagenet => Self::ImageNet,
-            res_net::Stem::Unspecified => match data {
-                DataKind::FashionMnist { .. } => Self::Cifar,
-                DataKind::ImageFolder { .. } => Self::ImageNet,
-            },
+            res_net::Stem::Unspecified => Self::published_for(data),
+        }
+    }
+
+    /// The stem of the ResNets that were published on such images.
+    fn published_for(data: &DataKind) -> Self {
+        match data {
+            DataKind::FashionMnist { .. } => Self::Cifar,
+            DataKind::ImageFolder { .. } => Self::ImageNet,
         }
     }
 
@@ -113,8 +166,13 @@ pub enum BatchNorm {
 impl BatchNorm {
     /// `wire` is the encoder that holds it. A batch that the ranks can not share is noted elsewhere.
     pub(super) fn check(wire: Option<&v1::Encoder>, global_batch: u32, ranks: WorldSize, at: &Scope) -> Self {
-        let wire = resnet_of(wire).batch_norm.unwrap_or_default();
-        let at = &at.field("resnet").field("batch_norm");
+        let (network, wire) = match wire.and_then(|encoder| encoder.kind.as_ref()) {
+            Some(Kind::Resnet(resnet)) => ("resnet", resnet.batch_norm),
+            Some(Kind::Vit(vit)) => ("vit", vit.batch_norm),
+            None => ("resnet", None),
+        };
+        let wire = wire.unwrap_or_default();
+        let at = &at.field(network).field("batch_norm");
         let (is_frozen, is_synchronized) = (wire.frozen.unwrap_or(false), wire.synchronized.unwrap_or(false));
         if is_frozen && is_synchronized {
             at.violate("synchronized", "has no meaning where `frozen` is true: leave one of the two out");

@@ -21,7 +21,7 @@ mod view;
 
 pub use checkpoint::{CheckpointInterval, CheckpointPolicy};
 pub use data::{DataKind, DataSource};
-pub use encoder::{BatchNorm, ResNet, Stem};
+pub use encoder::{BatchNorm, Encoder, Network, ResNet, Stem, Vit};
 pub use evaluation::{Evaluation, Knn, LinearProbe};
 pub use methods::Method;
 pub use optimizer::{AdamW, Lars, Optimizer, ParameterGroup, Rule, Sgd};
@@ -37,7 +37,7 @@ pub struct Recipe {
     /// One pipeline per view, in the method's order. Default: the method's published views.
     pub views: Vec<View>,
     /// The network that is kept.
-    pub encoder: ResNet,
+    pub encoder: Encoder,
     /// The objective and its networks.
     pub method: Method,
     /// How gradients become steps.
@@ -57,17 +57,19 @@ impl Recipe {
     pub(crate) fn check(wire: &v1::Recipe, ranks: WorldSize, at: &Scope) -> Self {
         let data = DataSource::check(wire.data.as_ref(), &at.field("data"));
         let encoder_at = at.field("encoder");
-        let encoder = ResNet::check(wire.encoder.as_ref(), &data.kind, &encoder_at);
+        let encoder = Encoder::check(wire.encoder.as_ref(), &data.kind, &encoder_at);
         let method = Method::check(wire.method.as_ref(), &encoder, &at.field("method"));
-        let published = method.published(encoder.stem);
+        let published = method.published(encoder.stem());
         let training = Training::check(wire.training, &published, ranks, &at.field("training"));
         let (batch, epochs) = (training.global_batch, training.epochs);
         method.check_queue(batch, &at.field("method"));
         check_limit(&data, batch, at);
         let batch_norm = BatchNorm::check(wire.encoder.as_ref(), batch, ranks, &encoder_at);
+        let views = check_views(&wire.views, &method, (encoder.stem(), &data.kind), at);
+        encoder.check_views(&views, at);
         Self {
-            views: check_views(&wire.views, &method, (encoder.stem, &data.kind), at),
-            encoder: ResNet { batch_norm, ..encoder },
+            views,
+            encoder: Encoder { batch_norm, ..encoder },
             optimizer: Optimizer::check(wire.optimizer.as_ref(), &published, batch, &at.field("optimizer")),
             schedule: Schedule::check(wire.schedule.as_ref(), &published, epochs, &at.field("schedule")),
             checkpoint: CheckpointPolicy::check(wire.checkpoint, &at.field("checkpoint")),

@@ -10,7 +10,7 @@ use tch::{Device, Kind, Tensor, no_grad};
 use super::{Error, kind_of, share::Share};
 use crate::{
     collective::Collective,
-    nn::{Pass, ResNet},
+    nn::{Encoder, Pass},
 };
 
 /// Images per forward pass.
@@ -38,7 +38,7 @@ impl Reader {
     /// Features of the first `n` images, the same on every rank.
     pub(super) fn features(
         &self,
-        encoder: &ResNet,
+        encoder: &Encoder,
         dataset: &Dataset,
         n: u64,
         collective: &Collective,

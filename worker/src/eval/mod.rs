@@ -13,7 +13,7 @@ use kindred_proto::{
 };
 use tch::Device;
 
-use crate::{collective::Collective, nn::ResNet};
+use crate::{collective::Collective, nn::Encoder};
 
 mod features;
 pub mod knn;
@@ -91,7 +91,7 @@ impl Evaluator {
     /// When the recipe has no kNN settings: ask [`Evaluator::settings`] first.
     pub fn knn(
         &self,
-        encoder: &ResNet,
+        encoder: &Encoder,
         collective: &Collective,
         bank_limit: Option<u64>,
     ) -> Result<f64, Error> {
@@ -121,7 +121,7 @@ impl Evaluator {
     ///
     /// # Panics
     /// When the recipe has no settings for the probe.
-    pub fn linear(&self, encoder: &ResNet, collective: &Collective) -> Result<f64, Error> {
+    pub fn linear(&self, encoder: &Encoder, collective: &Collective) -> Result<f64, Error> {
         let probe = self.settings.linear.as_ref().expect("asked for by the recipe");
         let train = self.reader.features(encoder, &self.bank, self.bank.len(), collective)?;
         let test = self.reader.features(encoder, &self.queries, self.queries.len(), collective)?;

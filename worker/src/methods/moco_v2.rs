@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     collective::{Collective, Error, queue::Queue},
-    nn::{Entry, ResNet, Setup},
+    nn::{Encoder, Entry, Setup},
 };
 
 /// The method with its networks. View 0 is the query, view 1 the key.
@@ -78,7 +78,7 @@ impl Method for MocoV2 {
         self.queue.enqueue(&gathered.keys[0]);
     }
 
-    fn encoder(&self) -> &ResNet {
+    fn encoder(&self) -> &Encoder {
         &self.pair.online.encoder
     }
 }

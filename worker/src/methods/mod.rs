@@ -13,7 +13,7 @@ use tch::{Device, Kind, Tensor};
 
 use crate::{
     collective::{Collective, Error as PeerError},
-    nn::{Entry, ResNet, Role, Setup},
+    nn::{Encoder, Entry, Role, Setup},
 };
 
 mod contrast;
@@ -106,7 +106,7 @@ pub trait Method: Send {
     fn after_step(&mut self, _gathered: &Gathered, _at: &At) {}
 
     /// The network that is kept.
-    fn encoder(&self) -> &ResNet;
+    fn encoder(&self) -> &Encoder;
 
     /// What gradients train, by name.
     fn parameters(&self) -> Vec<(String, Tensor)> {

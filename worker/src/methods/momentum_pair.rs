@@ -12,7 +12,7 @@ use tch::{Tensor, no_grad};
 use super::At;
 use crate::{
     collective::{Collective, Error, queue::Queue},
-    nn::{Branch, Entry, Head, Momentum, Pass, ResNet, Role, Setup, Shuffle, unit_rows},
+    nn::{Branch, Encoder, Entry, Head, Momentum, Pass, Role, Setup, Shuffle, unit_rows},
 };
 
 /// The networks behind the encoder.
@@ -72,7 +72,7 @@ impl MomentumPair {
 
 /// One branch.
 pub(super) fn branch(heads: &Heads, spec: &JobSpec, n_channels: u32, setup: &Setup) -> Branch {
-    let encoder = ResNet::new(&spec.recipe.encoder, n_channels, setup);
+    let encoder = Encoder::new(&spec.recipe.encoder, n_channels, setup);
     let projector = Head::projector(heads.projector, encoder.feature_dim(), setup);
     let dim = i64::from(heads.projector.out_dim);
     Branch {

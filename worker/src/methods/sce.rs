@@ -31,7 +31,7 @@ use super::{
 };
 use crate::{
     collective::{Collective, Error, queue::Queue},
-    nn::{Entry, ResNet, Setup},
+    nn::{Encoder, Entry, Setup},
 };
 
 /// The method with its networks. Symmetric: each view is query and key; else view 0 is the key, view 1 the query.
@@ -146,7 +146,7 @@ impl Method for Sce {
         self.queue.enqueue(&Tensor::cat(&gathered.keys, 0));
     }
 
-    fn encoder(&self) -> &ResNet {
+    fn encoder(&self) -> &Encoder {
         &self.pair.online.encoder
     }
 }

@@ -5,16 +5,16 @@ use tch::{Kind, Tensor};
 
 use super::{
     builder::{Entry, Role},
+    encoder::Encoder,
     head::Head,
     pass::Pass,
-    resnet::ResNet,
 };
 use crate::collective::Error;
 
 /// Encoder, projector and, on some online branches, predictor.
 pub struct Branch {
     /// The network that is kept.
-    pub encoder: ResNet,
+    pub encoder: Encoder,
     /// From features to embeddings.
     pub projector: Head,
     /// From embeddings to embeddings.

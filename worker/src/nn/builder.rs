@@ -73,12 +73,17 @@ impl Builder {
 
     /// A weight with normal draws of this standard deviation.
     pub fn normal(&mut self, name: String, shape: &[i64], std: f64) -> Tensor {
-        self.drawn(name, shape, |stream| std * stream.normal())
+        self.drawn((name, Role::Parameter), shape, |stream| std * stream.normal())
     }
 
     /// A weight with uniform draws in `[-bound, bound)`.
     pub fn uniform(&mut self, name: String, shape: &[i64], bound: f64) -> Tensor {
-        self.drawn(name, shape, |stream| stream.uniform(bound))
+        self.uniform_as(name, shape, bound, Role::Parameter)
+    }
+
+    /// As [`Builder::uniform`], in another role.
+    pub fn uniform_as(&mut self, name: String, shape: &[i64], bound: f64, role: Role) -> Tensor {
+        self.drawn((name, role), shape, |stream| stream.uniform(bound))
     }
 
     /// A vector of one value.
@@ -92,14 +97,19 @@ impl Builder {
         self.entries
     }
 
-    fn drawn(&mut self, name: String, shape: &[i64], mut draw: impl FnMut(&mut Stream) -> f64) -> Tensor {
+    fn drawn(
+        &mut self,
+        (name, role): (String, Role),
+        shape: &[i64],
+        mut draw: impl FnMut(&mut Stream) -> f64,
+    ) -> Tensor {
         let mut stream = Stream::new(self.setup.seed, &format!("{}.{name}", self.scope));
         let values: Vec<f64> = (0..shape.iter().product::<i64>()).map(|_| draw(&mut stream)).collect();
         let tensor =
             Tensor::from_slice(&values).view(shape).to_kind(self.setup.kind).to_device(self.setup.device);
         let is_conv = shape.len() == 4;
         let tensor = if is_conv && self.setup.channels_last { channels_last(&tensor) } else { tensor };
-        self.keep(name, tensor, Role::Parameter)
+        self.keep(name, tensor, role)
     }
 
     fn keep(&mut self, name: String, tensor: Tensor, role: Role) -> Tensor {

@@ -16,7 +16,7 @@ use super::{
 };
 use crate::collective::Error;
 
-/// A ResNet-18, 34 or 50 of any width.
+/// A ResNet-18, 34, 50, 101 or 152 of any width.
 pub struct ResNet {
     stem: ConvNorm,
     has_pool: bool,
@@ -80,7 +80,13 @@ impl ResNet {
 }
 
 fn blocks_per_stage(depth: u32) -> [usize; 4] {
-    if depth == 18 { [2, 2, 2, 2] } else { [3, 4, 6, 3] }
+    match depth {
+        18 => [2, 2, 2, 2],
+        34 | 50 => [3, 4, 6, 3],
+        101 => [3, 4, 23, 3],
+        152 => [3, 8, 36, 3],
+        other => unreachable!("the recipe allows no ResNet-{other}"),
+    }
 }
 
 #[derive(Clone, Copy)]
@@ -179,17 +185,22 @@ mod tests {
     }
 
     fn resnet(depth: u32, width: u32, stem: Stem) -> ResNet {
-        let recipe = recipe::ResNet { depth, width, stem, batch_norm: BatchNorm::Groups { size: 2 } };
+        let recipe = recipe::ResNet { depth, width, stem };
         ResNet::new(&recipe, 3, &setup(2))
     }
 
     #[test]
     fn the_published_networks_have_their_parameter_counts() {
-        // torchvision's resnet18, 34 and 50 without fc.
-        for (depth, n_parameters, feature_dim) in
-            [(18, 11_176_512, 512), (34, 21_284_672, 512), (50, 23_508_032, 2048)]
-        {
-            let net = resnet(depth, 64, Stem::ImageNet);
+        // torchvision's without fc; narrower ones by the sum that gives torchvision's at width 64.
+        for (depth, width, n_parameters, feature_dim) in [
+            (18, 64, 11_176_512, 512),
+            (34, 64, 21_284_672, 512),
+            (50, 64, 23_508_032, 2048),
+            (50, 32, 5_892_640, 1024),
+            (101, 16, 2_677_776, 512),
+            (152, 16, 3_664_144, 512),
+        ] {
+            let net = resnet(depth, width, Stem::ImageNet);
             let parameters = net.entries().iter().filter(|entry| entry.tensor.requires_grad());
             assert_eq!(parameters.map(|entry| entry.tensor.numel()).sum::<usize>(), n_parameters);
             assert_eq!(net.feature_dim(), feature_dim);

@@ -63,6 +63,22 @@ fn a_loaded_state_gives_the_next_losses_to_the_bit() {
 }
 
 #[test]
+fn a_transformer_learns_and_goes_on_to_the_bit() {
+    let spec = toy::transformer(&spec(METHODS[0], "fp32", GROUPS));
+    let mut straight = Rank::new(&spec, Collective::single());
+    straight.with_lr(0.0).steps(0, 3).with_lr(0.005).steps(3, 4);
+    let saved = straight.state();
+    straight.steps(4, 30);
+
+    let mut resumed = Rank::new(&spec, Collective::single());
+    resumed.load(&saved);
+    resumed.with_lr(0.005).steps(4, 30);
+    let losses = straight.trace().losses;
+    assert_eq!(losses[4..], resumed.trace().losses);
+    assert!(losses[29] < 0.9 * losses[4], "{losses:?}");
+}
+
+#[test]
 fn what_gradients_do_not_train_stays_put() {
     for method in METHODS {
         let mut rank = Rank::new(&spec(method, "fp32", "{frozen: true}"), Collective::single());

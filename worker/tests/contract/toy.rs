@@ -1,6 +1,9 @@
 //! Small jobs, toy images, and runs of a few steps on any number of ranks.
 
-use kindred_proto::job_spec::{self, JobSpec};
+use kindred_proto::{
+    job_spec::{self, JobSpec},
+    recipe::{AdamW, Network, Rule, Vit},
+};
 use kindred_worker::{
     collective::{Collective, on_threads},
     methods::{self, At, Input},
@@ -35,6 +38,16 @@ pub fn spec(method: (&str, &str), precision: &str, batch_norm: &str) -> JobSpec 
     );
     let wire = job_spec::from_yaml(&text, &[]).expect("the text is a job");
     JobSpec::check(&wire).expect("the job is sound")
+}
+
+/// The same job on a transformer that is trained by AdamW.
+pub fn transformer(spec: &JobSpec) -> JobSpec {
+    let mut spec = spec.clone();
+    let vit = Vit { width: 16, depth: 2, heads: 4, patch_size: 4, frozen_patch_projection: true };
+    spec.recipe.encoder.network = Network::Vit(vit);
+    spec.recipe.optimizer.rule =
+        Rule::AdamW(AdamW { lr: 0.005, beta1: 0.9, beta2: 0.99, epsilon: 1e-8, weight_decay: 0.1 });
+    spec
 }
 
 /// Two views of the images of a step: one smooth pattern an image, noise of its own a view. `[N, 1, 16, 16]` each.

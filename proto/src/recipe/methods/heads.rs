@@ -1,6 +1,6 @@
 //! The small networks behind the encoder, and how a teacher follows.
 
-use crate::{recipe::ResNet, scope::Scope, v1};
+use crate::{recipe::Encoder, scope::Scope, v1};
 
 /// The widest layer that a head may have.
 const MAX_DIM: u32 = 65_536;
@@ -20,7 +20,7 @@ pub struct Projector {
 
 impl Projector {
     /// What is not given is taken from `default`.
-    pub(super) fn check(wire: Option<&v1::Projector>, default: Self, encoder: &ResNet, at: &Scope) -> Self {
+    pub(super) fn check(wire: Option<&v1::Projector>, default: Self, encoder: &Encoder, at: &Scope) -> Self {
         let wire = wire.cloned().unwrap_or_default();
         let at = &at.field("projector");
         if wire.hidden_dims.len() > 8 {

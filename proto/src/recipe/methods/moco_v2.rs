@@ -5,7 +5,7 @@
 
 use super::{Parameters, Projector, Published, QueueUse};
 use crate::{
-    recipe::{ColorJitter, GaussianBlur, ResNet, Stem, View},
+    recipe::{ColorJitter, Encoder, GaussianBlur, Stem, View},
     scope::{Scope, positive_to},
     v1,
 };
@@ -26,8 +26,8 @@ pub struct MocoV2 {
 impl Parameters for MocoV2 {
     type Wire = v1::MocoV2;
 
-    fn check(wire: &v1::MocoV2, encoder: &ResNet, at: &Scope) -> Self {
-        let (temperature, queue_size, momentum) = match encoder.stem {
+    fn check(wire: &v1::MocoV2, encoder: &Encoder, at: &Scope) -> Self {
+        let (temperature, queue_size, momentum) = match encoder.stem() {
             Stem::Cifar => (0.1, 4_096, 0.99),
             Stem::ImageNet => (0.2, 65_536, 0.999),
         };

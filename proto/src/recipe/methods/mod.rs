@@ -2,7 +2,7 @@
 //!
 //! Adding a method to the recipe: a message in `method.proto`, a file here, and one line in the table below.
 
-use super::{ResNet, Stem, View};
+use super::{Encoder, Stem, View};
 use crate::{
     scope::Scope,
     v1::{self, method::Kind},
@@ -24,7 +24,7 @@ trait Parameters: Sized {
     type Wire;
 
     /// Every default filled in, every bound enforced.
-    fn check(wire: &Self::Wire, encoder: &ResNet, at: &Scope) -> Self;
+    fn check(wire: &Self::Wire, encoder: &Encoder, at: &Scope) -> Self;
 
     /// With nothing left out.
     fn to_wire(&self) -> Self::Wire;
@@ -67,7 +67,7 @@ macro_rules! methods {
                 match self { $(Self::$Name(_) => $field,)* }
             }
 
-            pub(super) fn check(wire: Option<&v1::Method>, encoder: &ResNet, at: &Scope) -> Self {
+            pub(super) fn check(wire: Option<&v1::Method>, encoder: &Encoder, at: &Scope) -> Self {
                 match wire.and_then(|method| method.kind.as_ref()) {
                     $(Some(Kind::$Name(wire)) => Self::$Name($Name::check(wire, encoder, &at.field($field))),)*
                     None => {

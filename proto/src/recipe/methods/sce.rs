@@ -6,7 +6,7 @@
 use super::{MomentumSchedule, Parameters, Predictor, Projector, Published, QueueUse};
 use crate::{
     recipe::{
-        ColorJitter, Decay, GaussianBlur, ResNet, Solarize, Stem, View, WarmupForm, optimizer::RuleKind,
+        ColorJitter, Decay, Encoder, GaussianBlur, Solarize, Stem, View, WarmupForm, optimizer::RuleKind,
     },
     scope::{Scope, positive_to},
     v1::{self, sce},
@@ -43,8 +43,8 @@ pub struct Sce {
 impl Parameters for Sce {
     type Wire = v1::Sce;
 
-    fn check(wire: &v1::Sce, encoder: &ResNet, at: &Scope) -> Self {
-        let is_cifar = encoder.stem == Stem::Cifar;
+    fn check(wire: &v1::Sce, encoder: &Encoder, at: &Scope) -> Self {
+        let is_cifar = encoder.stem() == Stem::Cifar;
         let (target_temperature, queue_size) = if is_cifar { (0.05, 4_096) } else { (0.07, 65_536) };
         let predictor = if is_cifar { None } else { Some(4_096) };
         let momentum_schedule =
@@ -130,9 +130,9 @@ impl Parameters for Sce {
     }
 }
 
-fn default_projector(encoder: &ResNet) -> Projector {
+fn default_projector(encoder: &Encoder) -> Projector {
     let feature_dim = encoder.feature_dim();
-    match encoder.stem {
+    match encoder.stem() {
         Stem::Cifar => Projector {
             hidden_dims: vec![feature_dim],
             out_dim: 128,

@@ -1,0 +1,60 @@
+//! The network that is kept, whatever its kind.
+
+use kindred_proto::recipe::{self, Network};
+use tch::Tensor;
+
+use super::{
+    builder::{Entry, Setup},
+    pass::Pass,
+    resnet::ResNet,
+    vit::Vit,
+};
+use crate::collective::Error;
+
+/// The network that is kept: images to features.
+pub enum Encoder {
+    /// A residual network.
+    ResNet(ResNet),
+    /// A vision transformer.
+    Vit(Vit),
+}
+
+impl Encoder {
+    /// Builds the network for images of so many channels.
+    pub fn new(recipe: &recipe::Encoder, n_channels: u32, setup: &Setup) -> Self {
+        match &recipe.network {
+            Network::ResNet(resnet) => Self::ResNet(ResNet::new(resnet, n_channels, setup)),
+            Network::Vit(vit) => Self::Vit(Vit::new(vit, n_channels, setup)),
+        }
+    }
+
+    /// Features of images.
+    ///
+    /// # Shapes
+    /// `[B, C, H, W]` to `[B, F]`.
+    ///
+    /// # Errors
+    /// When statistics are synchronised and a peer is lost.
+    pub fn features(&self, images_bchw: &Tensor, pass: Pass<'_>) -> Result<Tensor, Error> {
+        match self {
+            Self::ResNet(resnet) => resnet.features(images_bchw, pass),
+            Self::Vit(vit) => Ok(vit.features(images_bchw)),
+        }
+    }
+
+    /// Width of the features.
+    pub fn feature_dim(&self) -> i64 {
+        match self {
+            Self::ResNet(resnet) => resnet.feature_dim(),
+            Self::Vit(vit) => vit.feature_dim(),
+        }
+    }
+
+    /// All tensors: torchvision's names for residual networks, timm's for transformers.
+    pub fn entries(&self) -> &[Entry] {
+        match self {
+            Self::ResNet(resnet) => resnet.entries(),
+            Self::Vit(vit) => vit.entries(),
+        }
+    }
+}
