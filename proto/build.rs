@@ -4,8 +4,10 @@ use std::{env, error::Error, fs, path::PathBuf};
 
 use prost::Message;
 
-const FILES: [&str; 9] = [
+const FILES: [&str; 11] = [
     "kindred/v1/common.proto",
+    "kindred/v1/data.proto",
+    "kindred/v1/view.proto",
     "kindred/v1/method.proto",
     "kindred/v1/optimization.proto",
     "kindred/v1/recipe.proto",

@@ -2,7 +2,7 @@
 
 use kindred_proto::{
     job_spec::{self, JobSpec, SpecError},
-    recipe::Rule,
+    recipe::{ColorSpace, RandAugment, Rule, View},
 };
 
 const SPEC: &str = "
@@ -39,6 +39,51 @@ fn a_value_out_of_bounds_is_named_with_its_bound() {
         (
             "recipe.data.fashion_mnist.root=''",
             "recipe.data.fashion_mnist.root: must name a folder, not be empty",
+        ),
+        (
+            "recipe.data.subset={}",
+            "recipe.data.subset: names no rule: give `long_tail: {}`, `large_and_rare: {}` or `balanced: {share: 0.1}`",
+        ),
+        (
+            "recipe.data.subset.balanced.share=2",
+            "recipe.data.subset.balanced.share: must be above 0.0 and at most 1.0, not 2.0",
+        ),
+        (
+            "recipe.data={stl10: {train: unlabelled}, subset: {long_tail: {}}}",
+            "recipe.data.subset: chooses by labels, which these images have not: leave it out",
+        ),
+        (
+            "recipe.views=[{jigsaw: {}, crop: {size: 32}}, {}]",
+            "recipe.views[0].jigsaw.grid: must divide the crop's size, 32 pixels, not be 3",
+        ),
+        (
+            "recipe.views=[{jigsaw: {patch_size: 12}}, {}]",
+            "recipe.views[0].jigsaw.patch_size: must be at least 1 and at most 11, not 12",
+        ),
+        (
+            "recipe.views=[{color_space: lab}, {}]",
+            "recipe.views: must stay in the images' own channels: grey images have no other colour space",
+        ),
+        (
+            "recipe.views=[{std: [0]}, {}]",
+            "recipe.views[0].std: must be above 0.0 and at most 1000.0, not 0.0",
+        ),
+        (
+            "recipe.views=[{rand_augment: {ops: [{op: rotate, to: 200}]}}, {}]",
+            "recipe.views[0].rand_augment.ops[0].to: must be at least 0.0 and at most 180.0, not 200.0",
+        ),
+        (
+            "recipe.views=[{rand_augment: {ops: [{op: invert, to: 1}]}}, {}]",
+            "recipe.views[0].rand_augment.ops[0].from: has no meaning for an operation without argument: \
+             leave `from` and `to` out",
+        ),
+        (
+            "recipe.views=[{rand_augment: {ops: [{}]}}, {}]",
+            "recipe.views[0].rand_augment.ops[0].op: names no operation: give one, as in `op: rotate`",
+        ),
+        (
+            "recipe.views=[{rand_augment: {uniform: {min: 7, max: 3}}}, {}]",
+            "recipe.views[0].rand_augment.uniform.min: must be at most max (3), not 7",
         ),
         ("recipe.views=[{}]", "recipe.views: must be the method's 2, or none for its published ones, not 1"),
         (
@@ -221,4 +266,53 @@ fn no_predictor_can_be_asked_for() {
     let without = check(&[FOLDER, "recipe.method.sce.predictor.hidden_dim=0"]).unwrap();
     let kindred_proto::recipe::Method::Sce(sce) = without.recipe.method else { panic!("asked for SCE") };
     assert_eq!(sce.predictor, None);
+}
+
+#[test]
+fn the_crop_is_that_of_the_data_and_the_stem() {
+    let sizes = |data: &str| {
+        ["cifar", "imagenet"].map(|stem| {
+            let stem = format!("recipe.encoder.resnet.stem={stem}");
+            check(&[&format!("recipe.data={{{data}}}"), &stem]).unwrap().recipe.views[0].crop.size
+        })
+    };
+    assert_eq!(sizes("fashion_mnist: {}"), [28, 224]);
+    assert_eq!(sizes("cifar10: {}"), [32, 224]);
+    assert_eq!(sizes("cifar100: {}"), [32, 224]);
+    assert_eq!(sizes("stl10: {}"), [64, 96]);
+    assert_eq!(sizes("image_folder: {train: images}"), [32, 224]);
+}
+
+#[test]
+fn rand_augment_is_infomins_and_a_jigsaw_fits_the_image() {
+    let views = "recipe.views=[{rand_augment: {}}, {jigsaw: {}, color_space: lab}]";
+    let views = check(&[FOLDER, views]).unwrap().recipe.views;
+    assert_eq!(views[0].rand_augment, Some(RandAugment::infomin()));
+    assert_eq!(
+        views[1],
+        View { horizontal_flip_probability: 0.0, ..View::jigsaw(224).in_space(ColorSpace::Lab) }
+    );
+}
+
+#[test]
+fn every_published_view_is_within_the_bounds() {
+    let published = |size: u32| {
+        let pairs = [View::byol(size), View::moco_v3(size), View::sce_small(size)];
+        let many = [View::sce_multi_crop(size), View::swav_multi_crop(size)];
+        let single = [
+            View::moco_v1(size),
+            View::simclr(size, 0.5),
+            View::infomin_d(size),
+            View::cmc(size),
+            View::cmc_v2(size),
+            View::clsa_strong(size),
+            View::jigsaw(size),
+        ];
+        [pairs.concat(), many.concat(), single.to_vec()].concat()
+    };
+    let mut spec = check(&[FOLDER]).unwrap();
+    for view in [28, 32, 64, 96, 224].into_iter().flat_map(published) {
+        spec.recipe.views = vec![view.clone(), view];
+        assert_eq!(JobSpec::check(&spec.to_wire()), Ok(spec.clone()));
+    }
 }

@@ -2,9 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
+use super::Subset;
 use crate::{
     scope::{Scope, positive_to},
-    v1::{self, data_source::Source},
+    v1::{self, data_source::Source, stl10},
 };
 
 /// Where the images are and how their pixels are normalised.
@@ -14,8 +15,12 @@ pub struct DataSource {
     pub kind: DataKind,
     /// Train on the first so many images of the index only. Default: on all.
     pub limit: Option<u64>,
-    /// Per-channel mean of pixels in [0, 1]; one per channel. Default: that of Fashion-MNIST's training set, or for
-    /// folders that of ImageNet's (torchvision's reference transforms; 0.449 for grey is the mean of the three).
+    /// Train on the images that this chooses of those within the limit. Default: on all.
+    pub subset: Option<Subset>,
+    /// Per-channel mean of pixels in [0, 1]; one per channel. Default: that of Fashion-MNIST's training set; for folders
+    /// that of ImageNet's (torchvision's reference transforms; 0.449 for grey is the mean of the three); for CIFAR-10
+    /// that of MoCo's notebook (@ f736491), for CIFAR-100 that of its training set, for STL-10 that of
+    /// SsnL/align_uniform (@ e256d47).
     pub mean: Vec<f64>,
     /// Per-channel standard deviation of pixels in [0, 1]; one per channel. Default: as for the mean.
     pub std: Vec<f64>,
@@ -38,6 +43,52 @@ pub enum DataKind {
         /// 1 or 3. Default 3.
         channels: u32,
     },
+    /// The binary version of CIFAR-10.
+    Cifar10 {
+        /// Folder that holds it. Default `cifar-10-batches-bin`, as it is packed.
+        root: PathBuf,
+    },
+    /// The binary version of CIFAR-100, with its fine labels.
+    Cifar100 {
+        /// Folder that holds it. Default `cifar-100-binary`, as it is packed.
+        root: PathBuf,
+    },
+    /// The binary version of STL-10.
+    Stl10 {
+        /// Folder that holds it. Default `stl10_binary`, as it is packed.
+        root: PathBuf,
+        /// What is trained on. Default the labelled images.
+        train: Stl10Part,
+    },
+}
+
+/// A part of STL-10's training images.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stl10Part {
+    /// The 5,000 with labels.
+    Labelled,
+    /// The 100,000 without.
+    Unlabelled,
+    /// Both, without labels.
+    All,
+}
+
+impl Stl10Part {
+    fn check(wire: i32, at: &Scope) -> Self {
+        match at.known("train", wire).unwrap_or_default() {
+            stl10::Part::Unspecified | stl10::Part::Labelled => Self::Labelled,
+            stl10::Part::Unlabelled => Self::Unlabelled,
+            stl10::Part::All => Self::All,
+        }
+    }
+
+    fn to_wire(self) -> stl10::Part {
+        match self {
+            Self::Labelled => stl10::Part::Labelled,
+            Self::Unlabelled => stl10::Part::Unlabelled,
+            Self::All => stl10::Part::All,
+        }
+    }
 }
 
 impl DataSource {
@@ -46,10 +97,11 @@ impl DataSource {
         self.kind.channels()
     }
 
-    /// Whether the source has labelled test images by its nature.
+    /// Whether the source has labelled test images by its nature, and labels on the images that it trains on.
     pub fn has_test(&self) -> bool {
         match &self.kind {
-            DataKind::FashionMnist { .. } => true,
+            DataKind::FashionMnist { .. } | DataKind::Cifar10 { .. } | DataKind::Cifar100 { .. } => true,
+            DataKind::Stl10 { train, .. } => *train == Stl10Part::Labelled,
             DataKind::ImageFolder { test, .. } => test.is_some(),
         }
     }
@@ -58,8 +110,12 @@ impl DataSource {
         let wire = wire.cloned().unwrap_or_default();
         let kind = DataKind::check(wire.source.as_ref(), at);
         let (mean, std) = kind.published_statistics();
+        if wire.subset.is_some() && kind.is_unlabelled() {
+            at.violate("subset", "chooses by labels, which these images have not: leave it out");
+        }
         Self {
             limit: at.optional("limit", wire.limit, 1..),
+            subset: wire.subset.and_then(|wire| Subset::check(&wire, &at.field("subset"))),
             mean: per_channel(at, ("mean", &wire.mean), mean),
             std: per_channel(at, ("std", &wire.std), std),
             kind,
@@ -87,26 +143,50 @@ impl DataSource {
                 test: test.as_deref().map(text),
                 channels: Some(*channels),
             }),
+            DataKind::Cifar10 { root } => Source::Cifar10(v1::Cifar10 { root: Some(text(root)) }),
+            DataKind::Cifar100 { root } => Source::Cifar100(v1::Cifar100 { root: Some(text(root)) }),
+            DataKind::Stl10 { root, train } => {
+                Source::Stl10(v1::Stl10 { root: Some(text(root)), train: train.to_wire().into() })
+            }
         };
-        let (mean, std) = (self.mean.clone(), self.std.clone());
-        v1::DataSource { source: Some(source), limit: self.limit, mean, std }
+        v1::DataSource {
+            source: Some(source),
+            limit: self.limit,
+            mean: self.mean.clone(),
+            std: self.std.clone(),
+            subset: self.subset.as_ref().map(Subset::to_wire),
+        }
     }
 }
 
 impl DataKind {
     fn check(wire: Option<&Source>, at: &Scope) -> Self {
+        let root = |field: &str, given: &Option<String>, default: &str| {
+            path(&at.field(field), "root", given.as_deref().unwrap_or(default))
+        };
         match wire {
-            Some(Source::FashionMnist(wire)) => Self::fashion_mnist(wire, &at.field("fashion_mnist")),
+            Some(Source::FashionMnist(wire)) => {
+                Self::FashionMnist { root: root("fashion_mnist", &wire.root, "fashion-mnist") }
+            }
             Some(Source::ImageFolder(wire)) => Self::image_folder(wire, &at.field("image_folder")),
+            Some(Source::Cifar10(wire)) => {
+                Self::Cifar10 { root: root("cifar10", &wire.root, "cifar-10-batches-bin") }
+            }
+            Some(Source::Cifar100(wire)) => {
+                Self::Cifar100 { root: root("cifar100", &wire.root, "cifar-100-binary") }
+            }
+            Some(Source::Stl10(wire)) => Self::Stl10 {
+                root: root("stl10", &wire.root, "stl10_binary"),
+                train: Stl10Part::check(wire.train, &at.field("stl10")),
+            },
             None => {
-                at.refuse("names no data set: give `fashion_mnist: {}` or `image_folder: {train: FOLDER}`");
-                Self::fashion_mnist(&v1::FashionMnist::default(), at)
+                at.refuse(
+                    "names no data set: give `fashion_mnist: {}`, `cifar10: {}`, `cifar100: {}`, `stl10: {}` or \
+                     `image_folder: {train: FOLDER}`",
+                );
+                Self::FashionMnist { root: PathBuf::new() }
             }
         }
-    }
-
-    fn fashion_mnist(wire: &v1::FashionMnist, at: &Scope) -> Self {
-        Self::FashionMnist { root: path(at, "root", wire.root.as_deref().unwrap_or("fashion-mnist")) }
     }
 
     fn image_folder(wire: &v1::ImageFolder, at: &Scope) -> Self {
@@ -125,19 +205,29 @@ impl DataKind {
         match self {
             Self::FashionMnist { .. } => 1,
             Self::ImageFolder { channels, .. } => *channels,
+            Self::Cifar10 { .. } | Self::Cifar100 { .. } | Self::Stl10 { .. } => 3,
         }
+    }
+
+    /// Whether it is known before the images are seen that they have no labels.
+    fn is_unlabelled(&self) -> bool {
+        matches!(self, Self::Stl10 { train: Stl10Part::Unlabelled | Stl10Part::All, .. })
     }
 
     fn published_statistics(&self) -> (&'static [f64], &'static [f64]) {
         match self {
             Self::FashionMnist { .. } => (&[0.2860], &[0.3530]),
+            Self::Cifar10 { .. } => (&[0.4914, 0.4822, 0.4465], &[0.2023, 0.1994, 0.2010]),
+            Self::Cifar100 { .. } => (&[0.5071, 0.4867, 0.4408], &[0.2675, 0.2565, 0.2761]),
+            Self::Stl10 { .. } => (&[0.4409, 0.4279, 0.3868], &[0.2683, 0.2610, 0.2687]),
             Self::ImageFolder { channels: 1, .. } => (&[0.449], &[0.226]),
             Self::ImageFolder { .. } => (&[0.485, 0.456, 0.406], &[0.229, 0.224, 0.225]),
         }
     }
 }
 
-fn per_channel(at: &Scope, (field, given): (&str, &[f64]), published: &[f64]) -> Vec<f64> {
+/// What was given of `field`, one per channel: as many as were published.
+pub(super) fn per_channel(at: &Scope, (field, given): (&str, &[f64]), published: &[f64]) -> Vec<f64> {
     match given {
         [] => published.to_vec(),
         [value] => vec![*value; published.len()],

@@ -80,7 +80,7 @@ pub struct ResNet {
     pub depth: u32,
     /// Channels of the first stage. Default 64, the published network; 32 has half its width (CMC, one of two branches).
     pub width: u32,
-    /// First layers. Default CIFAR for Fashion-MNIST, ImageNet for folders.
+    /// First layers. Default ImageNet for folders, CIFAR for the sets of small images.
     pub stem: Stem,
 }
 
@@ -134,17 +134,19 @@ impl Stem {
     /// The stem of the ResNets that were published on such images.
     fn published_for(data: &DataKind) -> Self {
         match data {
-            DataKind::FashionMnist { .. } => Self::Cifar,
             DataKind::ImageFolder { .. } => Self::ImageNet,
+            _ => Self::Cifar,
         }
     }
 
     /// Side of the views that the stem was published with.
     pub(super) fn crop_size(self, data: &DataKind) -> u32 {
         match (self, data) {
+            (Self::ImageNet, DataKind::Stl10 { .. }) => 96,
             (Self::ImageNet, _) => 224,
             (Self::Cifar, DataKind::FashionMnist { .. }) => 28,
-            (Self::Cifar, DataKind::ImageFolder { .. }) => 32,
+            (Self::Cifar, DataKind::Stl10 { .. }) => 64,
+            (Self::Cifar, _) => 32,
         }
     }
 }

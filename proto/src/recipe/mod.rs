@@ -16,18 +16,23 @@ mod evaluation;
 pub mod methods;
 mod optimizer;
 mod schedule;
+mod subset;
 mod training;
 mod view;
 
 pub use checkpoint::{CheckpointInterval, CheckpointPolicy};
-pub use data::{DataKind, DataSource};
+pub use data::{DataKind, DataSource, Stl10Part};
 pub use encoder::{BatchNorm, Encoder, Network, ResNet, Stem, Vit};
 pub use evaluation::{Evaluation, Knn, LinearProbe};
 pub use methods::Method;
 pub use optimizer::{AdamW, Lars, Optimizer, ParameterGroup, Rule, Sgd};
 pub use schedule::{Decay, Schedule, WarmupForm};
+pub use subset::{Subset, SubsetKind};
 pub use training::{Precision, Training};
-pub use view::{ColorJitter, GaussianBlur, RandomResizedCrop, Solarize, View};
+pub use view::{
+    ColorJitter, ColorSpace, Fill, GaussianBlur, ImageOp, Interpolation, Jigsaw, Level, RandAugment,
+    RandAugmentOp, RandomResizedCrop, Solarize, Statistics, View,
+};
 
 /// What to train, in full.
 #[derive(Clone, Debug, PartialEq)]
@@ -65,7 +70,7 @@ impl Recipe {
         method.check_queue(batch, &at.field("method"));
         check_limit(&data, batch, at);
         let batch_norm = BatchNorm::check(wire.encoder.as_ref(), batch, ranks, &encoder_at);
-        let views = check_views(&wire.views, &method, (encoder.stem(), &data.kind), at);
+        let views = check_views(&wire.views, &method, (encoder.stem(), &data), at);
         encoder.check_views(&views, at);
         Self {
             views,
@@ -95,20 +100,29 @@ impl Recipe {
     }
 }
 
-fn check_views(wire: &[v1::View], method: &Method, (stem, data): (Stem, &DataKind), at: &Scope) -> Vec<View> {
-    let size = stem.crop_size(data);
+fn check_views(
+    wire: &[v1::View],
+    method: &Method,
+    (stem, data): (Stem, &DataSource),
+    at: &Scope,
+) -> Vec<View> {
+    let size = stem.crop_size(&data.kind);
     let published = method.published_views(stem, size);
     let (n_given, n_views) = (wire.len(), published.len());
-    if n_given == 0 {
-        return published;
-    }
-    if n_given != n_views {
+    if n_given != 0 && n_given != n_views {
         let message =
             format!("must be the method's {n_views}, or none for its published ones, not {n_given}");
         at.violate("views", message);
     }
-    let views = wire.iter().take(n_views).enumerate();
-    views.map(|(idx, view)| View::check(view, size, &at.item("views", idx))).collect()
+    let given = wire.iter().take(n_views).enumerate();
+    let views = match n_given {
+        0 => published,
+        _ => given.map(|(idx, view)| View::check(view, (size, data), &at.item("views", idx))).collect(),
+    };
+    if data.channels() == 1 && views.iter().any(|view: &View| view.color_space != ColorSpace::Rgb) {
+        at.violate("views", "must stay in the images' own channels: grey images have no other colour space");
+    }
+    views
 }
 
 fn check_limit(data: &DataSource, global_batch: u32, at: &Scope) {

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use kindred_data::{Dataset, Error, Loader, LoaderConfig, Split};
-use kindred_proto::recipe::{ColorJitter, DataKind, DataSource, GaussianBlur, RandomResizedCrop, View};
+use kindred_proto::recipe::{DataKind, DataSource, GaussianBlur, RandomResizedCrop, View};
 
 const USAGE: &str = "views_rate fashion FOLDER | views_rate folder FOLDER SIZE";
 
@@ -22,7 +22,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         ),
         _ => return Err(USAGE.into()),
     };
-    let source = DataSource { kind, limit: None, mean: vec![0.5], std: vec![0.25] };
+    let source = DataSource { kind, limit: None, subset: None, mean: vec![0.5], std: vec![0.25] };
     let dataset = Dataset::open(&source, &std::env::current_dir()?, Split::Train)?.ok_or(USAGE)?;
     let views_per_s = rate(dataset, view, Duration::from_secs(3))?;
     writeln!(std::io::stdout(), "views_per_s={views_per_s:.0}")?;
@@ -56,26 +56,8 @@ fn rate(dataset: Dataset, view: View, time: Duration) -> Result<f64, Error> {
     Ok(n_views as f64 / start.elapsed().as_secs_f64())
 }
 
-/// MoCo v2's view.
+/// MoCo v2's view, with its blur at every size.
 fn moco_v2(size: u32) -> View {
-    View {
-        crop: RandomResizedCrop {
-            size,
-            scale_min: 0.2,
-            scale_max: 1.0,
-            ratio_min: 3.0 / 4.0,
-            ratio_max: 4.0 / 3.0,
-        },
-        color_jitter: Some(ColorJitter {
-            probability: 0.8,
-            brightness: 0.4,
-            contrast: 0.4,
-            saturation: 0.4,
-            hue: 0.1,
-        }),
-        grayscale_probability: 0.2,
-        blur: Some(GaussianBlur { probability: 0.5, sigma_min: 0.1, sigma_max: 2.0 }),
-        solarize: None,
-        horizontal_flip_probability: 0.5,
-    }
+    let crop = RandomResizedCrop::published(size);
+    View { crop, blur: Some(GaussianBlur::published(0.5)), ..View::moco_v2(size) }
 }

@@ -27,7 +27,9 @@ pub struct ViewBatch {
     pub size: u32,
     /// 1 or 3.
     pub channels: u32,
-    /// Shape: batch, height, width, channels; normalised.
+    /// Patches of an image, one after another; 1 where the view is no jigsaw.
+    pub patches: u32,
+    /// Shape: batch, patches, height, width, channels; normalised.
     pub pixels: Vec<f32>,
 }
 

@@ -3,7 +3,8 @@
 //! Everything random is a pure function of (seed, epoch, sample, view): the same at any world size, with any number of
 //! threads, after any restart. No torch and no async here: a rank reads [`Loader::next`] from its training loop.
 //!
-//! Non-goals: files of other kinds than IDX, JPEG and PNG, and augmentation on a device.
+//! Non-goals: files of other kinds than IDX, JPEG, PNG and the binaries of CIFAR and STL-10, and augmentation on a
+//! device.
 
 mod batch;
 mod dataset;
@@ -22,4 +23,4 @@ pub use error::Error;
 pub use loader::{Loader, LoaderConfig};
 pub use order::Order;
 pub use plan::Plan;
-pub use view::{Pipeline, ViewScratch};
+pub use view::{Pipeline, ViewScratch, from_rgb};

@@ -10,6 +10,8 @@ pub(crate) enum Domain {
     Order = 1,
     /// The views of a sample.
     Views = 2,
+    /// The images of a subset.
+    Subset = 3,
 }
 
 /// The key of one epoch's random numbers.

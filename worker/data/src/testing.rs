@@ -52,7 +52,7 @@ pub(crate) fn write_png(path: &Path, (width, height): (u32, u32), seed: u64) {
 
 /// Opens a data set whose paths are absolute.
 pub(crate) fn open(kind: DataKind, split: Split) -> Option<Dataset> {
-    let source = DataSource { kind, limit: None, mean: vec![0.5], std: vec![0.5] };
+    let source = DataSource { kind, limit: None, subset: None, mean: vec![0.5], std: vec![0.5] };
     Dataset::open(&source, Path::new("/"), split).expect("opens")
 }
 
@@ -66,34 +66,18 @@ pub(crate) fn open_folder(root: &Path) -> Dataset {
 pub(crate) fn plain_view(size: u32) -> View {
     View {
         crop: RandomResizedCrop { size, scale_min: 1.0, scale_max: 1.0, ratio_min: 1.0, ratio_max: 1.0 },
-        color_jitter: None,
-        grayscale_probability: 0.0,
-        blur: None,
-        solarize: None,
         horizontal_flip_probability: 0.0,
+        ..View::weak(size)
     }
 }
 
-/// A view with every operation, each with a probability between none and all.
+/// A view with every operation that has a place of its own, each with a probability between none and all.
 pub(crate) fn full_view(size: u32) -> View {
     View {
-        crop: RandomResizedCrop {
-            size,
-            scale_min: 0.2,
-            scale_max: 1.0,
-            ratio_min: 0.75,
-            ratio_max: 4.0 / 3.0,
-        },
-        color_jitter: Some(ColorJitter {
-            probability: 0.8,
-            brightness: 0.4,
-            contrast: 0.4,
-            saturation: 0.4,
-            hue: 0.1,
-        }),
+        color_jitter: Some(ColorJitter::PUBLISHED),
         grayscale_probability: 0.2,
-        blur: Some(GaussianBlur { probability: 0.5, sigma_min: 0.1, sigma_max: 2.0 }),
-        solarize: Some(Solarize { probability: 0.2, threshold: 0.5 }),
-        horizontal_flip_probability: 0.5,
+        blur: Some(GaussianBlur::published(0.5)),
+        solarize: Some(Solarize::PUBLISHED),
+        ..View::weak(size)
     }
 }

@@ -125,6 +125,9 @@ fn detached(embeddings: &Embeddings) -> Embeddings {
 
 /// Puts a batch onto the device in the recipe's number format and layout.
 ///
+/// # Shapes
+/// A view is `[b, c, h, w]` of its own size; a jigsaw of p patches `[b p, c, h, w]`, an image's patches one after another.
+///
 /// # Errors
 /// When the device has no room for it.
 pub fn to_input(batch: &Batch, training: &Training, device: Device) -> Result<Input, TchError> {
@@ -139,4 +142,22 @@ fn to_nchw(view: &ViewBatch, training: &Training, device: Device) -> Result<Tens
     let nchw = nhwc.f_to_device(device)?.f_permute([0, 3, 1, 2])?;
     let nchw = if training.channels_last { nchw } else { nchw.f_contiguous()? };
     nchw.f_to_kind(if training.precision == Precision::Fp64 { Kind::Double } else { Kind::Float })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn patches_of_an_image_stay_together() {
+        let text = "{name: patches, recipe: {data: {fashion_mnist: {}}, method: {moco_v2: {}}}}";
+        let wire = kindred_proto::job_spec::from_yaml(text, &[]).expect("is YAML");
+        let training = JobSpec::check(&wire).expect("within bounds").recipe.training;
+        let pixels: Vec<f32> = (0..2 * 4 * 2 * 2 * 3).map(|at| at as f32).collect();
+        let view = ViewBatch { size: 2, channels: 3, patches: 4, pixels: pixels.clone() };
+        let patches = to_nchw(&view, &training, Device::Cpu).expect("fits into memory");
+        assert_eq!(patches.size(), [2 * 4, 3, 2, 2]);
+        // Pixel (1, 0) of the second image's second patch, green.
+        assert_eq!(patches.double_value(&[5, 1, 1, 0]), f64::from(pixels[((5 * 2 + 1) * 2) * 3 + 1]));
+    }
 }

@@ -5,7 +5,7 @@
 
 use super::{Parameters, Projector, Published, QueueUse};
 use crate::{
-    recipe::{ColorJitter, Encoder, GaussianBlur, Stem, View},
+    recipe::{Encoder, Stem, View},
     scope::{Scope, positive_to},
     v1,
 };
@@ -53,18 +53,9 @@ impl Parameters for MocoV2 {
         Published { global_batch, weight_decay, ..Published::MOCO }
     }
 
-    /// "aug+" twice; the notebook crops from 0.08 of the area on and does not blur.
-    fn published_views(&self, stem: Stem, size: u32) -> Vec<View> {
-        let mut view = View {
-            color_jitter: Some(ColorJitter::PUBLISHED),
-            grayscale_probability: 0.2,
-            ..View::weak(size)
-        };
-        match stem {
-            Stem::Cifar => view.crop.scale_min = 0.08,
-            Stem::ImageNet => view.blur = Some(GaussianBlur::published(0.5)),
-        }
-        vec![view.clone(), view]
+    /// "aug+" twice.
+    fn published_views(&self, _: Stem, size: u32) -> Vec<View> {
+        vec![View::moco_v2(size); 2]
     }
 
     fn queue(&self) -> Option<QueueUse> {

@@ -5,9 +5,7 @@
 
 use super::{MomentumSchedule, Parameters, Predictor, Projector, Published, QueueUse};
 use crate::{
-    recipe::{
-        ColorJitter, Decay, Encoder, GaussianBlur, Solarize, Stem, View, WarmupForm, optimizer::RuleKind,
-    },
+    recipe::{Decay, Encoder, Stem, View, WarmupForm, optimizer::RuleKind},
     scope::{Scope, positive_to},
     v1::{self, sce},
 };
@@ -94,19 +92,10 @@ impl Parameters for Sce {
 
     /// ImageNet: the two global views. CIFAR: a weak one for the target, then a strong one.
     fn published_views(&self, stem: Stem, size: u32) -> Vec<View> {
-        let weak = View::weak(size);
-        let grayscale_probability = 0.2;
-        if stem == Stem::Cifar {
-            let color_jitter = Some(ColorJitter::PUBLISHED);
-            let blur = Some(GaussianBlur::published(0.5));
-            let strong = View { color_jitter, grayscale_probability, blur, ..weak.clone() };
-            return vec![weak, strong];
+        match stem {
+            Stem::Cifar => View::sce_small(size),
+            Stem::ImageNet => View::moco_v3(size),
         }
-        let color_jitter = Some(ColorJitter { saturation: 0.2, ..ColorJitter::PUBLISHED });
-        let strong = View { color_jitter, grayscale_probability, ..weak };
-        let first = View { blur: Some(GaussianBlur::published(1.0)), ..strong.clone() };
-        let solarize = Some(Solarize::PUBLISHED);
-        vec![first, View { blur: Some(GaussianBlur::published(0.1)), solarize, ..strong }]
     }
 
     fn queue(&self) -> Option<QueueUse> {

@@ -91,7 +91,7 @@ fn convert<'a>(decoded: &'a [u8], from: u32, to: u32, pixels: &'a mut Vec<u8>) -
 }
 
 /// ITU-R 601 luma in Pillow's fixed point.
-fn luma(sample: &[u8]) -> u8 {
+pub(crate) fn luma(sample: &[u8]) -> u8 {
     let weighted = [19595, 38470, 7471].iter().zip(sample).map(|(weight, &value)| weight * u32::from(value));
     ((weighted.sum::<u32>() + (1 << 15)) >> 16) as u8
 }

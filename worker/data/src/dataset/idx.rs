@@ -61,7 +61,7 @@ impl IdxSet {
 pub(super) fn open(root: &Path, split: Split) -> Result<Index, Error> {
     require_folder(root, || how_to_get(root))?;
     let (images_name, labels_name) = match split {
-        Split::Train => ("train-images-idx3-ubyte", "train-labels-idx1-ubyte"),
+        Split::Train | Split::Bank => ("train-images-idx3-ubyte", "train-labels-idx1-ubyte"),
         Split::Test => ("t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"),
     };
     let (images_path, images) = read(root, images_name, MAGIC_IMAGES)?;

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use kindred_proto::recipe::{DataKind, DataSource};
+use kindred_proto::recipe::{DataKind, DataSource, Subset};
 
 use crate::Error;
 
@@ -11,14 +11,18 @@ mod decode;
 mod folder;
 mod idx;
 mod jpeg;
+mod records;
 mod section;
+mod subset;
 mod walk;
 
 #[cfg(test)]
 mod tests;
 
+pub(crate) use decode::luma;
 use folder::Folder;
 use idx::IdxSet;
+use records::Records;
 pub use section::{SECTION_LEN, first_difference};
 
 /// Which part of a data set.
@@ -26,6 +30,8 @@ pub use section::{SECTION_LEN, first_difference};
 pub enum Split {
     /// The images that are trained on.
     Train,
+    /// The training images that evaluations learn from and search in: all that have labels, whatever part is trained on.
+    Bank,
     /// The labelled images that evaluations use as queries.
     Test,
 }
@@ -36,7 +42,9 @@ pub struct Dataset(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
-    images: Images,
+    images: Arc<Images>,
+    /// Which of `images` these are; without it the first `n_images`.
+    ids: Option<Vec<u64>>,
     n_images: u64,
     channels: u32,
     labels: Option<Vec<u32>>,
@@ -49,6 +57,25 @@ struct Inner {
 enum Images {
     Idx(IdxSet),
     Folder(Folder),
+    Records(Records),
+}
+
+impl Images {
+    fn name(&self, idx: u64) -> String {
+        match self {
+            Images::Idx(set) => set.name(idx),
+            Images::Folder(folder) => folder.name(idx),
+            Images::Records(records) => records.name(idx),
+        }
+    }
+
+    fn entry(&self, idx: u64) -> String {
+        match self {
+            Images::Idx(set) => set.entry(idx),
+            Images::Folder(folder) => folder.entry(idx),
+            Images::Records(records) => records.entry(idx),
+        }
+    }
 }
 
 /// What a kind of data set knows after opening.
@@ -70,6 +97,8 @@ impl Index {
         match &mut self.images {
             Images::Idx(set) => set.truncate(self.n_images),
             Images::Folder(folder) => folder.truncate(self.n_images),
+            // They lie in files, of which the rest is not read.
+            Images::Records(_) => {}
         }
     }
 }
@@ -117,32 +146,67 @@ impl Dataset {
             DataKind::ImageFolder { train, test, channels } => {
                 let (train, test) = (data_root.join(train), test.as_ref().map(|test| data_root.join(test)));
                 match (split, test) {
-                    (Split::Train, _) => folder::open_train(&train, *channels)?,
+                    (Split::Train | Split::Bank, _) => folder::open_train(&train, *channels)?,
                     (Split::Test, Some(test)) => folder::open_test(&train, &test, *channels)?,
                     (Split::Test, None) => return Ok(None),
                 }
             }
+            DataKind::Cifar10 { root } => records::open_cifar10(&data_root.join(root), split)?,
+            DataKind::Cifar100 { root } => records::open_cifar100(&data_root.join(root), split)?,
+            DataKind::Stl10 { root, train } => records::open_stl10(&data_root.join(root), *train, split)?,
         };
-        if let (Split::Train, Some(limit)) = (split, source.limit) {
+        if split != Split::Train {
+            return Ok(Some(Dataset::new(index)));
+        }
+        if let Some(limit) = source.limit {
             index.truncate(limit);
         }
-        Ok(Some(Dataset::new(index)))
+        match &source.subset {
+            Some(subset) => Dataset::new(index).subset(subset).map(Some),
+            None => Ok(Some(Dataset::new(index))),
+        }
     }
 
     fn new(index: Index) -> Dataset {
         let Index { images, n_images, channels, labels, n_classes } = index;
-        let mut inner = Inner {
-            images,
+        Dataset::of(Inner {
+            images: Arc::new(images),
+            ids: None,
             n_images,
             channels,
             labels,
             n_classes,
             section_digests: Vec::new(),
             digest: String::new(),
-        };
-        inner.section_digests = section::digests(n_images, |idx| inner.entry(idx));
+        })
+    }
+
+    /// Fills in the digests.
+    fn of(mut inner: Inner) -> Dataset {
+        inner.section_digests = section::digests(inner.n_images, |idx| inner.entry(idx));
         inner.digest = section::digest_of_lines(inner.section_digests.iter());
         Dataset(Arc::new(inner))
+    }
+
+    /// The part of these images that `subset` chooses by their labels, in the same order and with the same classes.
+    ///
+    /// # Errors
+    /// [`Error::Config`] when there are no labels, or fewer classes than `subset` asks for.
+    pub fn subset(&self, subset: &Subset) -> Result<Dataset, Error> {
+        let Some(labels) = self.labels() else {
+            return Err(Error::Config("a subset chooses by labels, and these images have none".into()));
+        };
+        let kept = subset::choose(labels, self.n_classes(), subset)?;
+        Ok(Dataset::of(Inner {
+            images: self.0.images.clone(),
+            n_images: kept.len() as u64,
+            labels: Some(kept.iter().map(|&idx| labels[idx as usize]).collect()),
+            ids: Some(kept.into_iter().map(|idx| self.0.id(idx)).collect()),
+            channels: self.0.channels,
+            n_classes: self.0.n_classes,
+            section_digests: Vec::new(),
+            digest: String::new(),
+        }))
     }
 
     /// Number of images.
@@ -170,7 +234,7 @@ impl Dataset {
         self.0.n_classes
     }
 
-    /// Hex blake3 of the index: names, sizes and labels of files, or the content of IDX files.
+    /// Hex blake3 of the index: names, sizes and labels of files, or the content of files that hold many images.
     pub fn digest(&self) -> &str {
         &self.0.digest
     }
@@ -190,10 +254,7 @@ impl Dataset {
     /// # Panics
     /// When `idx` is not below [`Dataset::len`].
     pub fn name(&self, idx: u64) -> String {
-        match &self.0.images {
-            Images::Idx(set) => set.name(idx),
-            Images::Folder(folder) => folder.name(idx),
-        }
+        self.0.images.name(self.0.id(idx))
     }
 
     /// Decodes one image.
@@ -215,20 +276,24 @@ impl Dataset {
         idx: u64,
         scratch: &'a mut DecodeScratch,
     ) -> Result<Pixels<'a>, Error> {
-        match &self.0.images {
-            Images::Idx(set) => Ok(set.pixels(idx)),
-            Images::Folder(folder) => folder.pixels(idx, scratch),
+        let id = self.0.id(idx);
+        match &*self.0.images {
+            Images::Idx(set) => Ok(set.pixels(id)),
+            Images::Folder(folder) => folder.pixels(id, scratch),
+            Images::Records(records) => records.pixels(id, scratch),
         }
     }
 }
 
 impl Inner {
+    /// Which of the images on disk is number `idx` of these.
+    fn id(&self, idx: u64) -> u64 {
+        self.ids.as_ref().map_or(idx, |ids| ids[idx as usize])
+    }
+
     /// All that must agree between nodes about one image, in words.
     fn entry(&self, idx: u64) -> String {
-        let content = match &self.images {
-            Images::Idx(set) => set.entry(idx),
-            Images::Folder(folder) => folder.entry(idx),
-        };
+        let content = self.images.entry(self.id(idx));
         match &self.labels {
             Some(labels) => format!("{content}, label {}", labels[idx as usize]),
             None => content,

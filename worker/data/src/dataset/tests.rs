@@ -2,7 +2,7 @@ use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
-use kindred_proto::recipe::{DataKind, DataSource};
+use kindred_proto::recipe::{DataKind, DataSource, Subset, SubsetKind};
 
 use super::{Dataset, Split, first_difference};
 use crate::Error;
@@ -29,7 +29,7 @@ fn names(dataset: &Dataset) -> Vec<String> {
 fn source(root: &Path, test: Option<&str>) -> DataSource {
     let kind = DataKind::ImageFolder { train: "train".into(), test: test.map(PathBuf::from), channels: 3 };
     assert!(root.is_absolute());
-    DataSource { kind, limit: None, mean: vec![0.5], std: vec![0.5] }
+    DataSource { kind, limit: None, subset: None, mean: vec![0.5], std: vec![0.5] }
 }
 
 fn refusal(root: &Path, split: Split) -> Error {
@@ -179,4 +179,41 @@ fn a_limit_keeps_the_first_training_images() {
         (vec!["ant/1.png".into()], Some(&[0][..]), 2)
     );
     assert_eq!((test.len(), test.labels()), (2, Some(&[1, 1][..])));
+}
+
+#[test]
+fn a_subset_keeps_names_labels_and_classes_of_the_images_within_the_limit() {
+    let root = tree(&[
+        "train/ant/1.png",
+        "train/ant/2.png",
+        "train/ant/3.png",
+        "train/bee/1.png",
+        "train/bee/2.png",
+        "train/cow/1.png",
+        "test/cow/1.png",
+    ]);
+    let subset = Subset { kind: SubsetKind::Balanced { share: 0.4 }, seed: 1 };
+    let source = DataSource { limit: Some(5), subset: Some(subset), ..source(root.path(), Some("test")) };
+    let open = |split| Dataset::open(&source, root.path(), split).expect("opens").expect("all are there");
+    let train = open(Split::Train);
+    assert_eq!((train.len(), train.labels(), train.n_classes()), (2, Some(&[0, 1][..]), 3));
+    assert!(train.name(0).starts_with("ant/") && train.name(1).starts_with("bee/"), "{:?}", names(&train));
+    let at = |dataset: &Dataset, name: &str| names(dataset).iter().position(|other| other == name);
+    let bank = open(Split::Bank);
+    assert_eq!((bank.len(), open(Split::Test).len()), (6, 1));
+    for idx in 0..2 {
+        let same = at(&bank, &train.name(idx)).expect("a part of all") as u64;
+        assert_eq!(train.image(idx).expect("decodes"), bank.image(same).expect("decodes"));
+    }
+    let other = Subset { kind: SubsetKind::Balanced { share: 0.4 }, seed: 2 };
+    assert_ne!(train.digest(), bank.digest());
+    assert_eq!(bank.subset(&other).expect("has labels").len(), 3);
+}
+
+#[test]
+fn a_subset_needs_labels() {
+    let root = tree(&["a.png", "b.png"]);
+    let subset = Subset { kind: SubsetKind::LongTail { ratio: 10.0 }, seed: 0 };
+    let error = open_folder(root.path()).subset(&subset).expect_err("must be refused").to_string();
+    assert_eq!(error, "a subset chooses by labels, and these images have none");
 }

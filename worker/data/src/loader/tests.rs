@@ -2,6 +2,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 
+use kindred_proto::recipe::View;
+
 use super::queue::{Draft, Queue};
 use super::worker::{self, Recipe};
 use super::{Loader, LoaderConfig};
@@ -15,7 +17,7 @@ fn config(
 ) -> LoaderConfig {
     LoaderConfig {
         dataset: dataset.clone(),
-        views: vec![full_view(8), full_view(6)],
+        views: vec![full_view(8), full_view(6), View::infomin_d(10), View::jigsaw(28)],
         mean: vec![0.3],
         std: vec![0.4],
         seed: 7,
@@ -62,6 +64,17 @@ fn ranks_together_take_what_one_rank_takes() {
             let pixels: Vec<f32> = shares().flat_map(|share| share.views[view_idx].pixels.clone()).collect();
             assert_eq!(view.pixels, pixels);
         }
+    }
+}
+
+#[test]
+fn each_view_has_a_size_and_patches_of_its_own() {
+    let batch = &all(config(&idx_set(60, (9, 9)), (0, 1), (1, 1)))[0];
+    let shape = |view: &ViewBatch| (view.patches, view.size, view.channels);
+    let shapes: Vec<_> = batch.views.iter().map(shape).collect();
+    assert_eq!(shapes, [(1, 8, 1), (1, 6, 1), (1, 10, 1), (9, 8, 1)]);
+    for view in &batch.views {
+        assert_eq!(view.pixels.len() as u32, 24 * view.patches * view.size * view.size);
     }
 }
 

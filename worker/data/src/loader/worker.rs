@@ -33,11 +33,11 @@ impl Recipe {
     fn begin(&self, step: u64, spare: &mut Vec<ViewBatch>) -> Draft {
         let sample_ids = self.plan.sample_ids(step);
         let view = |pipeline: &Pipeline| {
-            let (size, channels) = (pipeline.size(), self.dataset.channels());
+            let (size, patches, channels) = (pipeline.size(), pipeline.n_patches(), self.dataset.channels());
             let fits = |view: &ViewBatch| view.pixels.len() == sample_ids.len() * pipeline.n_values();
             let pixels = spare.iter().position(fits).map(|at| spare.swap_remove(at).pixels);
             // Empty buffers get their length when the first image is written, outside of the queue's lock.
-            Mutex::new(ViewBatch { size, channels, pixels: pixels.unwrap_or_default() })
+            Mutex::new(ViewBatch { size, channels, patches, pixels: pixels.unwrap_or_default() })
         };
         let views = self.pipelines.iter().map(view).collect();
         Draft { step, epoch: self.plan.epoch(step), sample_ids, views }

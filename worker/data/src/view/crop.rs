@@ -17,6 +17,11 @@ pub(crate) struct Window {
 }
 
 impl Window {
+    /// All of a square image.
+    pub(crate) fn whole(size: u32) -> Window {
+        Window { left: 0, top: 0, width: size, height: size }
+    }
+
     /// The greatest square in the middle.
     pub(crate) fn central_square(width: u32, height: u32) -> Window {
         let side = width.min(height);

@@ -1,29 +1,39 @@
 //! Views: what an image is turned into before the network sees it.
 //!
 //! One [`Pipeline`] per view of the recipe, with the operations in the order of its fields: crop, jitter, grey, blur,
-//! solarize, flip, normalise. Values are f32 in [0, 1], in planes, until the last step writes them as pixels of channels.
-//! Each operation draws from a stream of its own, so that switching one on or off changes no other.
+//! solarize, RandAugment, flip, jigsaw, colour space, normalise. Values are f32 in [0, 1], in planes, until the last step
+//! writes them as pixels of channels. Each operation draws from a stream of its own, so that switching one on or off
+//! changes no other.
+//!
+//! The flip runs when pixels are written. Published codes flip right after the crop, which comes to the same: no operation
+//! in between knows left from right, or its sign is drawn evenly.
 //!
 //! On grey images saturation, hue and grayscale do nothing, by definition.
 
-use kindred_proto::recipe::View;
+use kindred_proto::recipe::{ColorSpace, Jigsaw, View};
 
 use crate::Error;
 use crate::dataset::{Dataset, DecodeScratch, Pixels};
 use crate::philox::{Domain, Key, Stream};
 
+mod affine;
 mod blur;
+mod bytes;
 mod color;
 mod crop;
 mod output;
+mod rand_augment;
 mod resize;
+mod space;
 mod weigh;
 
 use blur::BlurScratch;
+use bytes::Bytes;
 use color::ColorOps;
-use crop::Window;
+pub(crate) use crop::Window;
 pub(crate) use output::Normalize;
-use resize::Resizer;
+pub(crate) use resize::Resizer;
+pub use space::from_rgb;
 
 /// The operations of one view, ready to run.
 #[derive(Clone, Debug)]
@@ -32,6 +42,8 @@ pub struct Pipeline {
     view_idx: u32,
     seed: u64,
     normalize: Normalize,
+    /// The data's, one value per channel.
+    mean: Vec<f64>,
 }
 
 /// Buffers that views reuse: one per thread.
@@ -46,8 +58,11 @@ pub struct ViewScratch {
 pub(crate) struct Work {
     resizer: Resizer,
     blur: BlurScratch,
+    bytes: Bytes,
     planes: Vec<f32>,
     mirrored: bool,
+    /// What of the planes is written.
+    patches: Vec<Window>,
 }
 
 /// The operations that draw random numbers; the numbers name their streams and must stay.
@@ -59,6 +74,8 @@ enum Op {
     Blur = 3,
     Solarize = 4,
     Flip = 5,
+    RandAugment = 6,
+    Jigsaw = 7,
 }
 
 /// Names the random numbers of one view of one sample.
@@ -89,16 +106,35 @@ impl Pipeline {
         if view.crop.size == 0 {
             return Err(Error::Config(format!("view {view_idx} has a size of 0 pixels")));
         }
-        Ok(Pipeline { view: view.clone(), view_idx, seed, normalize: Normalize::new(channels, mean, std)? })
+        if channels == 1 && view.color_space != ColorSpace::Rgb {
+            return Err(Error::Config(format!(
+                "view {view_idx} has a colour space, and the images are grey"
+            )));
+        }
+        let normalize = match &view.statistics {
+            Some(own) => Normalize::new(channels, &own.mean, &own.std)?,
+            None => Normalize::new(channels, mean, std)?,
+        };
+        let mean = mean.iter().copied().cycle().take(channels as usize).collect();
+        Ok(Pipeline { view: view.clone(), view_idx, seed, normalize, mean })
     }
 
-    /// Side of the output in pixels.
+    /// Side of the output in pixels; of a patch, where the view is a jigsaw.
     pub fn size(&self) -> u32 {
-        self.view.crop.size
+        self.view.output_size()
     }
 
-    /// Values of one view: height, width, channels.
+    /// Patches that one view consists of; 1 where it is no jigsaw.
+    pub fn n_patches(&self) -> u32 {
+        self.view.n_patches()
+    }
+
+    /// Values of one view: patches, height, width, channels.
     pub fn n_values(&self) -> usize {
+        self.n_patches() as usize * self.n_patch_values()
+    }
+
+    fn n_patch_values(&self) -> usize {
         self.size() as usize * self.size() as usize * self.normalize.channels()
     }
 
@@ -126,25 +162,60 @@ impl Pipeline {
     pub(crate) fn prepare(&self, image: Pixels<'_>, (epoch, sample): (u64, u64), work: &mut Work) {
         let key = Key::of_epoch(self.seed, epoch, Domain::Views);
         let draws = Draws { key, sample, view_idx: self.view_idx };
-        let (view, size, channels) = (&self.view, self.size(), image.channels as usize);
+        let (view, size, channels) = (&self.view, self.view.crop.size, image.channels as usize);
         let window = crop::draw(&view.crop, (image.width, image.height), &mut draws.stream(Op::Crop));
         work.resizer.resize(image, window, size, &mut work.planes);
+        self.change_colors(draws, channels, work);
+        work.mirrored = draws.stream(Op::Flip).chance(view.horizontal_flip_probability);
+        work.patches.clear();
+        match &view.jigsaw {
+            Some(jigsaw) => draw_patches(jigsaw, size, draws, work),
+            None => work.patches.push(Window::whole(size)),
+        }
+        space::change(&mut work.planes, view.color_space);
+    }
+
+    /// Runs all that keeps the image's place, in RGB or grey.
+    fn change_colors(&self, draws: Draws, channels: usize, work: &mut Work) {
+        let (view, size) = (&self.view, self.view.crop.size as usize);
         ColorOps::draw(view, channels, draws).run(&mut work.planes, channels);
         if let Some(sigma) = view.blur.as_ref().and_then(|blur| blur::draw(blur, &mut draws.stream(Op::Blur)))
         {
-            blur::blur(&mut work.planes, size as usize, sigma, &mut work.blur);
+            blur::blur(&mut work.planes, size, sigma, &mut work.blur);
         }
         if let Some(solarize) = &view.solarize
             && draws.stream(Op::Solarize).chance(solarize.probability)
         {
             color::solarize(&mut work.planes, solarize.threshold as f32);
         }
-        work.mirrored = draws.stream(Op::Flip).chance(view.horizontal_flip_probability);
+        if let Some(recipe) = &view.rand_augment {
+            let stream = &mut draws.stream(Op::RandAugment);
+            rand_augment::run(recipe, stream, (&mut work.planes, size), &self.mean, &mut work.bytes);
+            ColorOps::draw_late(view, channels, draws).run(&mut work.planes, channels);
+        }
     }
 
     /// Writes what was prepared, mirrored if so drawn, and normalised.
     pub(crate) fn write(&self, work: &Work, output: &mut [f32]) {
-        self.normalize.write(&work.planes, self.size() as usize, work.mirrored, output);
+        assert_eq!(output.len(), self.n_values(), "a view is written to a buffer of its size");
+        let planes = (&work.planes[..], self.view.crop.size as usize);
+        for (window, output) in work.patches.iter().zip(output.chunks_exact_mut(self.n_patch_values())) {
+            self.normalize.write(planes, *window, work.mirrored, output);
+        }
+    }
+}
+
+/// Draws a patch of each cell, row by row, as they lie in the image that may be mirrored.
+fn draw_patches(jigsaw: &Jigsaw, size: u32, draws: Draws, work: &mut Work) {
+    let (cell_size, side) = (size / jigsaw.grid, jigsaw.patch_size);
+    let mut stream = draws.stream(Op::Jigsaw);
+    for row in 0..jigsaw.grid {
+        for column in 0..jigsaw.grid {
+            let top = row * cell_size + stream.below(cell_size - side + 1);
+            let left = column * cell_size + stream.below(cell_size - side + 1);
+            let left = if work.mirrored { size - left - side } else { left };
+            work.patches.push(Window { left, top, width: side, height: side });
+        }
     }
 }
 
@@ -165,7 +236,7 @@ impl PlainScratch {
         let image = dataset.pixels(id, decode)?;
         let window = Window::central_square(image.width, image.height);
         work.resizer.resize(image, window, size, &mut work.planes);
-        normalize.write(&work.planes, size as usize, false, output);
+        normalize.write((&work.planes, size as usize), Window::whole(size), false, output);
         Ok(())
     }
 }

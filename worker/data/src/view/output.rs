@@ -1,5 +1,6 @@
 //! The last step of a view: mirror, normalise, and write as pixels of channels.
 
+use super::Window;
 use crate::Error;
 
 /// Subtracts the mean and divides by the standard deviation, per channel.
@@ -33,12 +34,19 @@ impl Normalize {
         self.factors.len()
     }
 
-    /// Writes square planes of side `size` to `output`, rows of pixels of channels.
-    pub(crate) fn write(&self, planes: &[f32], size: usize, mirrored: bool, output: &mut [f32]) {
-        assert_eq!(output.len(), planes.len(), "a view is written to a buffer of its size");
-        let channels = self.channels();
-        for (y, row) in output.chunks_exact_mut(size * channels).enumerate() {
-            let plane_row = |channel: usize| &planes[(channel * size + y) * size..][..size];
+    /// Writes a square window of square planes of side `size` to `output`, rows of pixels of channels.
+    pub(crate) fn write(
+        &self,
+        (planes, size): (&[f32], usize),
+        window: Window,
+        mirrored: bool,
+        output: &mut [f32],
+    ) {
+        let (channels, width) = (self.channels(), window.width as usize);
+        assert_eq!(planes.len(), size * size * channels, "a view is written to a buffer of its size");
+        for (y, row) in output.chunks_exact_mut(width * channels).enumerate() {
+            let start = (window.top as usize + y) * size + window.left as usize;
+            let plane_row = |channel: usize| &planes[channel * size * size + start..][..width];
             match self.factors[..] {
                 [(scale, shift)] => {
                     row.iter_mut().zip(plane_row(0)).for_each(|(out, value)| *out = scale * value + shift)
@@ -78,9 +86,9 @@ mod tests {
         let planes =
             [0.0, 0.5, 1.0, 0.5, /* green */ 0.1, 0.2, 0.3, 0.4, /* blue */ 1.0, 1.0, 3.0, 5.0];
         let mut output = [0.0; 12];
-        normalize.write(&planes, 2, false, &mut output);
+        normalize.write((&planes, 2), Window::whole(2), false, &mut output);
         assert_eq!(output, [-1.0, 0.1, 0.0, 0.0, 0.2, 0.0, 1.0, 0.3, 1.0, 0.0, 0.4, 2.0]);
-        normalize.write(&planes, 2, true, &mut output);
+        normalize.write((&planes, 2), Window::whole(2), true, &mut output);
         assert_eq!(output, [0.0, 0.2, 0.0, -1.0, 0.1, 0.0, 0.0, 0.4, 2.0, 1.0, 0.3, 1.0]);
     }
 
@@ -88,15 +96,27 @@ mod tests {
     fn grey_rows_are_mirrored_too() {
         let normalize = Normalize::new(1, &[0.0], &[1.0]).expect("valid statistics");
         let mut output = [0.0; 4];
-        normalize.write(&[1.0, 2.0, 3.0, 4.0], 2, true, &mut output);
+        normalize.write((&[1.0, 2.0, 3.0, 4.0], 2), Window::whole(2), true, &mut output);
         assert_eq!(output, [2.0, 1.0, 4.0, 3.0]);
+    }
+
+    #[test]
+    fn a_window_is_cut_out_and_mirrored_in_itself() {
+        let normalize = Normalize::new(1, &[0.0], &[1.0]).expect("valid statistics");
+        let planes: Vec<f32> = (0..16).map(|at| at as f32).collect();
+        let window = Window { left: 1, top: 2, width: 2, height: 2 };
+        let mut output = [0.0; 4];
+        normalize.write((&planes, 4), window, false, &mut output);
+        assert_eq!(output, [9.0, 10.0, 13.0, 14.0]);
+        normalize.write((&planes, 4), window, true, &mut output);
+        assert_eq!(output, [10.0, 9.0, 14.0, 13.0]);
     }
 
     #[test]
     fn one_statistic_serves_all_channels() {
         let normalize = Normalize::new(3, &[0.5], &[0.25]).expect("valid statistics");
         let mut output = [0.0; 3];
-        normalize.write(&[0.5, 0.75, 1.0], 1, false, &mut output);
+        normalize.write((&[0.5, 0.75, 1.0], 1), Window::whole(1), false, &mut output);
         assert_eq!(output, [0.0, 1.0, 2.0]);
     }
 

@@ -1,6 +1,9 @@
-use kindred_proto::recipe::{ColorJitter, GaussianBlur, RandomResizedCrop, Solarize, View};
+use kindred_proto::recipe::{
+    ColorJitter, ColorSpace, GaussianBlur, ImageOp, Jigsaw, Level, RandAugment, RandAugmentOp,
+    RandomResizedCrop, Solarize, Statistics, View,
+};
 
-use super::{Pipeline, Work};
+use super::{Pipeline, Work, from_rgb};
 use crate::dataset::Pixels;
 use crate::testing::{full_view, noise, plain_view};
 
@@ -106,11 +109,11 @@ fn probabilities_are_frequencies() {
 fn operations_run_in_the_order_of_the_recipe() {
     let view = View {
         crop: RandomResizedCrop { ratio_min: 1.0, ratio_max: 1.0, ..plain_view(SIZE).crop },
-        color_jitter: None,
         grayscale_probability: 1.0,
         blur: Some(GaussianBlur { probability: 1.0, sigma_min: 0.8, sigma_max: 0.8 }),
         solarize: Some(Solarize { probability: 1.0, threshold: 0.5 }),
         horizontal_flip_probability: 1.0,
+        ..plain_view(SIZE)
     };
     let size = SIZE as i64;
     let source = source(3);
@@ -134,4 +137,104 @@ fn operations_run_in_the_order_of_the_recipe() {
             assert!((f64::from(*value) - expected).abs() < 1e-5, "pixel {at}: {value} for {expected}");
         }
     }
+}
+
+/// RandAugment with one operation that always runs.
+fn always(op: ImageOp, argument: f64, before_grayscale: bool) -> Option<RandAugment> {
+    Some(RandAugment {
+        n_ops: 1,
+        probability: 1.0,
+        level: Level::Uniform { min: 10, max: 10 },
+        ops: vec![RandAugmentOp { op, from: argument, to: argument }],
+        before_grayscale,
+        ..RandAugment::clsa()
+    })
+}
+
+#[test]
+fn rand_augment_shifts_no_other_operation() {
+    let off = View::moco_v2(8);
+    let idle = View { rand_augment: always(ImageOp::Identity, 0.0, true), ..off.clone() };
+    for sample in 0..50 {
+        assert_eq!(run(&off, 3, (1, 2, sample, 0)), run(&idle, 3, (1, 2, sample, 0)));
+    }
+}
+
+#[test]
+fn grayscale_comes_before_or_after_rand_augment_as_the_recipe_says() {
+    let made = |before_grayscale| {
+        let rand_augment = always(ImageOp::Solarize, 100.0, before_grayscale);
+        let view = View { grayscale_probability: 1.0, rand_augment, ..plain_view(SIZE) };
+        run(&view, 3, (1, 2, 3, 0))
+    };
+    let luma = |pixel: [f32; 3]| 0.299 * pixel[0] + 0.587 * pixel[1] + 0.114 * pixel[2];
+    let solarize = |value: f32| {
+        let byte = (value * 255.0 + 0.5).floor();
+        if byte < 100.0 { byte / 255.0 } else { 1.0 - byte / 255.0 }
+    };
+    for ((early, late), rgb) in made(false).chunks(3).zip(made(true).chunks(3)).zip(source(3).chunks(3)) {
+        let rgb = [rgb[0], rgb[1], rgb[2]];
+        for (found, expected) in [(early, solarize(luma(rgb))), (late, luma(rgb.map(solarize)))] {
+            assert!(found.iter().all(|value| (value - expected).abs() < 1e-5), "{found:?} for {expected}");
+        }
+    }
+}
+
+#[test]
+fn the_fill_is_the_mean_colour_of_the_data() {
+    let rand_augment = always(ImageOp::TranslateX, 1.0, false)
+        .map(|recipe| RandAugment { fill: kindred_proto::recipe::Fill::Mean, ..recipe });
+    let view = View { rand_augment, ..plain_view(SIZE) };
+    let pipeline = Pipeline::new((0, &view), 3, (&[0.485, 0.456, 0.406], &[0.25]), 1).expect("a valid view");
+    let bytes = noise((SIZE * SIZE * 3) as usize, 5);
+    let (mut work, mut output) = (Work::default(), vec![0.0; pipeline.n_values()]);
+    pipeline.prepare(Pixels { width: SIZE, height: SIZE, channels: 3, bytes: &bytes }, (0, 0), &mut work);
+    pipeline.write(&work, &mut output);
+    for pixel in output.chunks(3) {
+        for ((value, mean), byte) in pixel.iter().zip([0.485, 0.456, 0.406]).zip([124.0, 116.0, 104.0]) {
+            assert!((value - (byte / 255.0 - mean) / 0.25).abs() < 1e-5, "{pixel:?}");
+        }
+    }
+}
+
+#[test]
+fn a_jigsaw_is_a_patch_of_each_cell_row_by_row() {
+    let jigsaw = Some(Jigsaw { grid: 3, patch_size: 3 });
+    let source = source(3);
+    let pixel = |y: usize, x: usize| &source[(y * SIZE as usize + x) * 3..][..3];
+    let mut corners = std::collections::BTreeSet::new();
+    for mirror in [0.0, 1.0] {
+        let view = View { jigsaw: jigsaw.clone(), horizontal_flip_probability: mirror, ..plain_view(SIZE) };
+        let pixel = |y, x| if mirror == 1.0 { pixel(y, SIZE as usize - 1 - x) } else { pixel(y, x) };
+        for sample in 0..20 {
+            let patches = run(&view, 3, (1, 2, sample, 0));
+            assert_eq!(patches.len(), 9 * 3 * 3 * 3);
+            for (at, patch) in patches.chunks(27).enumerate() {
+                let is_at = |&(top, left): &(usize, usize)| {
+                    let mut places = (0..9).map(|at| (top + at / 3, left + at % 3));
+                    places.all(|(y, x)| patch[((y - top) * 3 + x - left) * 3..][..3] == *pixel(y, x))
+                };
+                let (row, column) = (at / 3 * 4, at % 3 * 4);
+                let mut places = (0..4).map(|at| (row + at / 2, column + at % 2));
+                let found = places.find(is_at).expect("a patch of its own cell");
+                corners.insert((found.0 - row, found.1 - column));
+            }
+        }
+    }
+    assert_eq!(corners.len(), 4, "patches lie everywhere in their cells");
+}
+
+#[test]
+fn a_view_in_another_colour_space_has_its_own_statistics() {
+    let statistics = Some(Statistics { mean: vec![50.0, 1.0, 2.0], std: vec![50.0, 90.0, 100.0] });
+    let view = View { color_space: ColorSpace::Lab, statistics, ..plain_view(SIZE) };
+    let found = run(&view, 3, (1, 2, 3, 0));
+    for (found, rgb) in found.chunks(3).zip(source(3).chunks(3)) {
+        let lab = from_rgb(ColorSpace::Lab, [0, 1, 2].map(|at| f64::from(rgb[at])));
+        let expected = [(lab[0] - 50.0) / 50.0, (lab[1] - 1.0) / 90.0, (lab[2] - 2.0) / 100.0];
+        let far = found.iter().zip(expected).map(|(a, b)| (f64::from(*a) - b).abs()).fold(0.0, f64::max);
+        assert!(far < 1e-5, "{found:?} for {expected:?}");
+    }
+    let grey = Pipeline::new((1, &View::cmc(SIZE)), 1, (&[0.0], &[1.0]), 0).expect_err("must be refused");
+    assert_eq!(grey.to_string(), "view 1 has a colour space, and the images are grey");
 }
