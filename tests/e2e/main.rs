@@ -8,3 +8,4 @@ mod faults;
 mod finishes;
 mod hosts;
 mod recipes;
+mod views;

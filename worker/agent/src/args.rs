@@ -3,17 +3,20 @@
 use std::{env, fs, net::IpAddr, path::PathBuf, time::Duration};
 
 use anyhow::Context;
-use clap::Parser;
+use clap::{Parser, Subcommand};
 
-use crate::{Config, address, devices, link::Coordinator};
+use crate::{Config, address, devices, link::Coordinator, views::Views};
 
 /// Runs the ranks that the coordinator places on this node.
 #[derive(Debug, Parser)]
-#[command(name = "kindred-worker", version)]
+#[command(name = "kindred-worker", version, subcommand_negates_reqs = true)]
 pub struct Args {
+    /// What to do instead.
+    #[command(subcommand)]
+    pub command: Option<Command>,
     /// Where the coordinator listens.
-    #[arg(long, value_name = "HOST:PORT", env = "KINDRED_COORDINATOR")]
-    coordinator: Coordinator,
+    #[arg(long, value_name = "HOST:PORT", env = "KINDRED_COORDINATOR", required = true)]
+    coordinator: Option<Coordinator>,
     /// Name of the node for people [default: the host's name].
     #[arg(long)]
     name: Option<String>,
@@ -46,6 +49,13 @@ pub struct Args {
     pub stop_with_parent: bool,
 }
 
+/// What this program does beside running ranks.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Draw what a job's network sees of its first images.
+    Views(Views),
+}
+
 /// How many GPUs to offer; `None` for those that are found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct CudaCount(Option<u32>);
@@ -72,7 +82,7 @@ impl Args {
             rank_program.display()
         );
         Ok(Config {
-            coordinator: self.coordinator,
+            coordinator: self.coordinator.context("give --coordinator")?,
             node_name: self.name.unwrap_or_else(host_name),
             data_root: std::path::absolute(self.data_root).context("make --data-root absolute")?,
             jobs_dir: std::path::absolute(jobs_dir).context("make --jobs-dir absolute")?,

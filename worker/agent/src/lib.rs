@@ -17,6 +17,7 @@ pub mod link;
 pub mod rank;
 pub mod reconcile;
 pub mod telemetry;
+pub mod views;
 
 mod agent;
 mod known;

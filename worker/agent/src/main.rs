@@ -1,13 +1,16 @@
 //! `kindred-worker`: joins this node to a coordinator and runs the ranks that are placed on it.
 
 use std::{
-    io::{self, IsTerminal},
+    io::{self, IsTerminal, Write},
     process::ExitCode,
 };
 
 use anyhow::{Context, Result, bail, ensure};
 use clap::Parser;
-use kindred_agent::args::Args;
+use kindred_agent::{
+    args::{Args, Command},
+    views::{self, Views},
+};
 use rustix::process::{Signal, getppid, set_parent_process_death_signal};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -18,6 +21,9 @@ use tracing_subscriber::EnvFilter;
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
     let args = Args::parse();
+    if let Some(Command::Views(views)) = &args.command {
+        return draw(views);
+    }
     let filter = EnvFilter::try_from_env("KINDRED_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
     log.with_ansi(io::stderr().is_terminal()).init();
@@ -28,6 +34,13 @@ async fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// A command for people: what goes wrong is a line of text, not one of a log.
+fn draw(views: &Views) -> ExitCode {
+    let Err(error) = views::run(views) else { return ExitCode::SUCCESS };
+    let _ = writeln!(io::stderr(), "error: {error:#}");
+    ExitCode::FAILURE
 }
 
 async fn run(args: Args) -> Result<()> {

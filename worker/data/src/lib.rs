@@ -13,6 +13,7 @@ mod loader;
 mod order;
 mod philox;
 mod plan;
+mod sheet;
 #[cfg(test)]
 mod testing;
 mod view;
@@ -23,4 +24,5 @@ pub use error::Error;
 pub use loader::{Loader, LoaderConfig};
 pub use order::Order;
 pub use plan::Plan;
+pub use sheet::contact_sheet;
 pub use view::{Pipeline, ViewScratch, from_rgb};

@@ -57,6 +57,8 @@ pub enum Command {
     Up(Up),
     /// Check a job and hand it in
     Submit(Submit),
+    /// Draw what a job's network sees of its first images
+    Views(Views),
     /// List jobs, newest first
     Jobs(Jobs),
     /// Show one job
@@ -119,6 +121,26 @@ pub struct Submit {
     /// UUID that makes a repeated submission safe; left out: a new one
     #[arg(long, value_name = "UUID")]
     pub request_id: Option<uuid::Uuid>,
+}
+
+/// `kindred views`.
+#[derive(Debug, ClapArgs)]
+pub struct Views {
+    /// The job as YAML; `-` reads standard input
+    pub file: PathBuf,
+    /// How many images to draw, a row each
+    #[arg(short, long = "images", value_name = "N", default_value_t = 8)]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..=256))]
+    pub n_images: u32,
+    /// The picture to write
+    #[arg(long, value_name = "FILE", default_value = "views.png")]
+    pub png: PathBuf,
+    /// Override a field, such as recipe.training.seed=3
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    pub overrides: Vec<String>,
+    /// Folder that data sources are below, as for the workers
+    #[arg(long, default_value = ".kindred/data", value_name = "DIR")]
+    pub data_root: PathBuf,
 }
 
 /// `kindred jobs`.

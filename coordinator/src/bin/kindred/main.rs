@@ -20,10 +20,12 @@ mod logs;
 mod metrics;
 mod nodes;
 mod output;
+mod program;
 mod progress;
 mod submit;
 mod text;
 mod up;
+mod views;
 mod watch;
 
 /// One thread: the kernel ties the death signal of `up`'s programs to the thread that started them.
@@ -44,6 +46,7 @@ async fn run(args: Args) -> Result<Exit, Error> {
     match command {
         Command::Up(up) => up::run(&global, up).await,
         Command::Submit(submit) => submit::run(&global, submit).await,
+        Command::Views(views) => views::run(views).await,
         Command::Jobs(list) => jobs::list(&global, list).await,
         Command::Get(job) => jobs::get(&global, job).await,
         Command::Watch(job) => watch::run(&global, job).await,

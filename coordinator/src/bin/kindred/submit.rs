@@ -67,7 +67,7 @@ async fn create(client: &Client, request: v1::CreateJobRequest) -> Result<v1::Jo
 }
 
 /// The job in a file, with every default filled in.
-fn read(file: &Path, overrides: &[String]) -> Result<v1::JobSpec, Error> {
+pub fn read(file: &Path, overrides: &[String]) -> Result<v1::JobSpec, Error> {
     let name = file.display();
     let text = match file.as_os_str() == "-" {
         true => io::read_to_string(io::stdin()),

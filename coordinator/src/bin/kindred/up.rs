@@ -4,7 +4,7 @@
 //! in order: workers first, so that their farewells are heard.
 
 use std::{
-    env, fs,
+    fs,
     io::Read,
     net::TcpListener,
     path::{Path, PathBuf},
@@ -204,12 +204,6 @@ fn refuse_if_in_use(state: &Path, coordinator_dir: &Path) -> Result<(), Error> {
     let message =
         format!("state folder {state} is in use by process {pid}: stop it, or choose another --state");
     Err(Error::new(Exit::Other, message))
-}
-
-/// The folder that this program stands in.
-fn program_dir() -> Result<PathBuf, Error> {
-    let this = env::current_exe()?;
-    Ok(this.parent().map(Path::to_path_buf).unwrap_or_default())
 }
 
 #[cfg(test)]

@@ -16,10 +16,9 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::program_dir;
 use crate::{
     exit::{Error, Exit},
-    output,
+    output, program,
 };
 
 /// A program that gives up sooner than this has a fault that starting it again does not cure.
@@ -37,11 +36,7 @@ pub struct Program {
 impl Program {
     /// A program of the same installation.
     pub fn beside_this(name: &str, file: &str, grace: Duration) -> Result<Self, Error> {
-        let path = program_dir()?.join(file);
-        if !path.is_file() {
-            let message = format!("{} is missing: build it with `cargo build --workspace`", path.display());
-            return Err(Error::new(Exit::Other, message));
-        }
+        let path = program::beside_this(file)?;
         Ok(Self { name: name.to_owned(), path, args: Vec::new(), grace })
     }
 
