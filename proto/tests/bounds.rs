@@ -101,7 +101,7 @@ fn a_value_out_of_bounds_is_named_with_its_bound() {
         ),
         (
             "recipe.encoder.vit.batch_norm.group_size=96",
-            "recipe.encoder.vit.batch_norm.group_size: must divide the batch of a rank, 128 images, not be 96",
+            "recipe.encoder.vit.batch_norm.group_size: must divide the 128 images that a rank passes at once, not be 96",
         ),
         (
             "recipe.encoder.resnet.width=0",
@@ -109,7 +109,7 @@ fn a_value_out_of_bounds_is_named_with_its_bound() {
         ),
         (
             "recipe.encoder.resnet.batch_norm.group_size=96",
-            "recipe.encoder.resnet.batch_norm.group_size: must divide the batch of a rank, 128 images, not be 96",
+            "recipe.encoder.resnet.batch_norm.group_size: must divide the 128 images that a rank passes at once, not be 96",
         ),
         (
             "recipe.encoder.resnet.batch_norm={group_size: 64, frozen: true}",
@@ -168,6 +168,14 @@ fn a_value_out_of_bounds_is_named_with_its_bound() {
         (
             "recipe.training.global_batch=255",
             "recipe.training.global_batch: 255 images do not divide by 2 ranks: use 254 or 256",
+        ),
+        (
+            "recipe.training.accumulate_steps=3",
+            "recipe.training.accumulate_steps: must divide the batch of a rank, 128 images, not be 3",
+        ),
+        (
+            "recipe.training.clip_norm=0",
+            "recipe.training.clip_norm: must be above 0.0 and at most 1000000000.0, not 0.0",
         ),
         (
             "recipe.checkpoint={every_steps: 10, every_epochs: 1}",

@@ -2,7 +2,6 @@
 
 use super::{data::DataKind, view::View};
 use crate::{
-    ids::WorldSize,
     scope::Scope,
     v1::{self, encoder::Kind, res_net},
 };
@@ -156,7 +155,7 @@ impl Stem {
 pub enum BatchNorm {
     /// Fixed groups of so many consecutive samples of the global batch.
     Groups {
-        /// Samples per group; divides the batch of a rank. Default: the batch of a rank.
+        /// Samples per group; divides what a rank passes at once, which is the default: its batch, or its micro-batch.
         size: u32,
     },
     /// Running statistics, and no gradient for affine parameters.
@@ -167,7 +166,7 @@ pub enum BatchNorm {
 
 impl BatchNorm {
     /// `wire` is the encoder that holds it. A batch that the ranks can not share is noted elsewhere.
-    pub(super) fn check(wire: Option<&v1::Encoder>, global_batch: u32, ranks: WorldSize, at: &Scope) -> Self {
+    pub(super) fn check(wire: Option<&v1::Encoder>, images_per_pass: u32, at: &Scope) -> Self {
         let (network, wire) = match wire.and_then(|encoder| encoder.kind.as_ref()) {
             Some(Kind::Resnet(resnet)) => ("resnet", resnet.batch_norm),
             Some(Kind::Vit(vit)) => ("vit", vit.batch_norm),
@@ -187,15 +186,13 @@ impl BatchNorm {
             }
             return if is_frozen { Self::Frozen } else { Self::Synchronized };
         }
-        let share = (global_batch / ranks.0).max(1);
-        let size = wire.group_size.unwrap_or(share);
+        let size = wire.group_size.unwrap_or(images_per_pass);
         if size < 2 {
             at.violate("group_size", format!("must be at least 2 (statistics of {size} vary by nothing)"));
-        } else if !share.is_multiple_of(size) {
-            at.violate(
-                "group_size",
-                format!("must divide the batch of a rank, {share} images, not be {size}"),
-            );
+        } else if !images_per_pass.is_multiple_of(size) {
+            let message =
+                format!("must divide the {images_per_pass} images that a rank passes at once, not be {size}");
+            at.violate("group_size", message);
         }
         Self::Groups { size }
     }

@@ -69,7 +69,8 @@ impl Recipe {
         let (batch, epochs) = (training.global_batch, training.epochs);
         method.check_queue(batch, &at.field("method"));
         check_limit(&data, batch, at);
-        let batch_norm = BatchNorm::check(wire.encoder.as_ref(), batch, ranks, &encoder_at);
+        let batch_norm =
+            BatchNorm::check(wire.encoder.as_ref(), training.images_per_pass(ranks), &encoder_at);
         let views = check_views(&wire.views, &method, (encoder.stem(), &data), at);
         encoder.check_views(&views, at);
         Self {

@@ -3,7 +3,7 @@
 use super::methods::Published;
 use crate::{
     ids::WorldSize,
-    scope::Scope,
+    scope::{Scope, positive_to},
     v1::{self, training},
 };
 
@@ -28,6 +28,11 @@ pub struct Training {
     pub log_every_steps: u32,
     /// Batches that the loader prepares ahead. Default 2 (PyTorch's loader, per worker).
     pub prefetch_batches: u32,
+    /// Micro-batches that a step's images are passed in, one after the other. Default 1.
+    pub accumulate_steps: u32,
+    /// Norm of all gradients together, above which they are scaled down. Default: they never are (no source of a method
+    /// here does).
+    pub clip_norm: Option<f64>,
 }
 
 impl Training {
@@ -49,6 +54,8 @@ impl Training {
             threads_per_rank: at.number("threads_per_rank", wire.threads_per_rank, 1, 1..=1024),
             log_every_steps: at.number("log_every_steps", wire.log_every_steps, 10, 1..),
             prefetch_batches: at.number("prefetch_batches", wire.prefetch_batches, 2, 1..=64),
+            accumulate_steps: at.number("accumulate_steps", wire.accumulate_steps, 1, 1..=4096),
+            clip_norm: at.optional("clip_norm", wire.clip_norm, positive_to(1e9)),
         };
         training.check_shares(ranks, at);
         training
@@ -57,12 +64,22 @@ impl Training {
     fn check_shares(&self, ranks: WorldSize, at: &Scope) {
         let (batch, n_ranks) = (self.global_batch, ranks.0);
         if batch.is_multiple_of(n_ranks) {
+            let (share, n_parts) = (batch / n_ranks, self.accumulate_steps);
+            if !share.is_multiple_of(n_parts) {
+                let message = format!("must divide the batch of a rank, {share} images, not be {n_parts}");
+                at.violate("accumulate_steps", message);
+            }
             return;
         }
         let above = u64::from(batch).next_multiple_of(n_ranks.into());
         let below = above - u64::from(n_ranks);
         let fix = if below == 0 { format!("{above}") } else { format!("{below} or {above}") };
         at.violate("global_batch", format!("{batch} images do not divide by {n_ranks} ranks: use {fix}"));
+    }
+
+    /// Images that a rank passes at once; at least one, also where the ranks cannot share the batch.
+    pub(super) fn images_per_pass(&self, ranks: WorldSize) -> u32 {
+        (self.global_batch / ranks.0 / self.accumulate_steps).max(1)
     }
 
     pub(super) fn to_wire(&self) -> v1::Training {
@@ -76,6 +93,8 @@ impl Training {
             threads_per_rank: Some(self.threads_per_rank),
             log_every_steps: Some(self.log_every_steps),
             prefetch_batches: Some(self.prefetch_batches),
+            accumulate_steps: Some(self.accumulate_steps),
+            clip_norm: self.clip_norm,
         }
     }
 }

@@ -81,6 +81,9 @@ pub struct Loss {
 }
 
 /// A self-supervised objective with its networks.
+///
+/// Where a step accumulates over micro-batches, `embed` and `loss` run once for each; what runs before and after them
+/// runs once a step, the latter with the rows of all micro-batches.
 pub trait Method: Send {
     /// All its tensors in a fixed order: networks and memory.
     fn entries(&self) -> Vec<Entry>;

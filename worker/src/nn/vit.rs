@@ -299,15 +299,14 @@ mod tests {
         let mut mixed = vec![vec![0.0; width]; n];
         for head in 0..n_heads {
             let part = |token: usize, which: usize, i: usize| qkv[token][which * width + head * dim + i];
-            for query in 0..n {
+            for (query, mixed) in mixed.iter_mut().enumerate() {
                 let score = |key: usize| {
                     let dot: f64 = (0..dim).map(|i| part(query, 0, i) * part(key, 1, i)).sum();
                     (dot / (dim as f64).sqrt()).exp()
                 };
                 let total: f64 = (0..n).map(score).sum();
                 for i in 0..dim {
-                    mixed[query][head * dim + i] =
-                        (0..n).map(|key| score(key) / total * part(key, 2, i)).sum();
+                    mixed[head * dim + i] = (0..n).map(|key| score(key) / total * part(key, 2, i)).sum();
                 }
             }
         }

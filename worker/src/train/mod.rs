@@ -10,6 +10,7 @@ mod link;
 mod logs;
 mod measuring;
 mod meeting;
+mod micro_batches;
 mod readings;
 mod report;
 mod run;

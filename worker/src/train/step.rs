@@ -1,6 +1,6 @@
 //! One training step, over whatever method, on however many ranks.
 
-use kindred_bridge::{Error, Reducer, backward, clear_grads, with_autocast};
+use kindred_bridge::{Error, Reducer, backward, clear_grads, clip_gradients, with_autocast};
 use kindred_data::{Batch, ViewBatch};
 use kindred_proto::{
     job_spec::JobSpec,
@@ -8,6 +8,7 @@ use kindred_proto::{
 };
 use tch::{Device, Kind, TchError, Tensor};
 
+use super::micro_batches::{Passed, join, split};
 use crate::{
     collective::Collective,
     methods::{At, Embeddings, Gathered, Input, Method},
@@ -25,13 +26,15 @@ pub struct Trainer {
     reducer: Option<Reducer>,
     collective: Collective,
     autocast: Option<Kind>,
+    n_micro_batches: u32,
+    clip_norm: Option<f64>,
 }
 
 /// What a step gives to whoever watches; nothing of it has been waited for.
 pub struct Outcome {
     /// This rank's loss, a scalar without gradient.
     pub loss: Tensor,
-    /// The method's own scalars.
+    /// The method's own scalars, and the norm of the gradients where they are clipped.
     pub metrics: Vec<(&'static str, Tensor)>,
     /// This rank's embeddings, without gradient.
     pub local: Embeddings,
@@ -45,14 +48,16 @@ impl Trainer {
     pub fn new(method: Box<dyn Method>, spec: &JobSpec, collective: Collective) -> Result<Self, Error> {
         let named = method.parameters();
         let parameters: Vec<Tensor> = named.iter().map(|(_, parameter)| parameter.shallow_clone()).collect();
-        let autocast = (spec.recipe.training.precision == Precision::Bf16).then_some(Kind::BFloat16);
+        let training = &spec.recipe.training;
         Ok(Self {
             reducer: collective.reducer(&parameters)?,
             optimizer: Optimizer::new(&spec.recipe.optimizer, named),
             method,
             parameters,
             collective,
-            autocast,
+            autocast: (training.precision == Precision::Bf16).then_some(Kind::BFloat16),
+            n_micro_batches: training.accumulate_steps,
+            clip_norm: training.clip_norm,
         })
     }
 
@@ -63,19 +68,37 @@ impl Trainer {
     pub fn step(&mut self, input: &Input, at: &At, lr: f64) -> Result<Outcome, Error> {
         clear_grads(&self.parameters);
         self.method.before_forward(at);
-        let local = self.forward(input, at)?;
-        let gathered = self.gather(input, &local)?;
-        let loss = self.method.loss(&local, &gathered, at);
-        self.backward(&loss.total)?;
+        let Passed { loss, mut metrics, local, gathered } = self.pass(input, at)?;
+        if let Some(max_norm) = self.clip_norm {
+            let gradients: Vec<Tensor> = self.parameters.iter().map(Tensor::grad).collect();
+            metrics.push(("grad_norm", clip_gradients(&gradients, max_norm)?));
+        }
         self.optimizer.step(lr)?;
         self.collective.mean_(&self.method.buffers())?;
         self.method.after_step(&gathered, at);
-        let metrics = loss.metrics.into_iter().map(|(name, value)| (name, value.detach())).collect();
-        Ok(Outcome { loss: loss.total.detach(), metrics, local: detached(&local) })
+        Ok(Outcome { loss, metrics, local })
     }
 
-    fn forward(&mut self, input: &Input, at: &At) -> Result<Embeddings, Error> {
-        if let Some(reducer) = &mut self.reducer {
+    /// Forward and backward, micro-batch by micro-batch: gradients add up on this rank, and the last pass shares their sum.
+    fn pass(&mut self, input: &Input, at: &At) -> Result<Passed, Error> {
+        let inputs = split(input, self.n_micro_batches);
+        let mut parts = Vec::with_capacity(inputs.len());
+        for (idx, input) in inputs.iter().enumerate() {
+            parts.push(self.pass_part(input, at, idx + 1 == inputs.len())?);
+        }
+        Ok(join(&parts, self.collective.world_size()))
+    }
+
+    fn pass_part(&mut self, input: &Input, at: &At, is_last: bool) -> Result<Passed, Error> {
+        let local = self.forward(input, at, is_last)?;
+        let gathered = self.gather(input, &local)?;
+        let loss = self.method.loss(&local, &gathered, at);
+        self.backward(&(&loss.total / f64::from(self.n_micro_batches)), is_last)?;
+        Ok(Passed::new(loss, &local, &gathered))
+    }
+
+    fn forward(&mut self, input: &Input, at: &At, is_last: bool) -> Result<Embeddings, Error> {
+        if let Some(reducer) = self.reducer.as_mut().filter(|_| is_last) {
             reducer.prepare_forward()?;
         }
         let device = input.views[0].device();
@@ -93,8 +116,8 @@ impl Trainer {
         })
     }
 
-    fn backward(&mut self, loss: &Tensor) -> Result<(), Error> {
-        if let Some(reducer) = &mut self.reducer {
+    fn backward(&mut self, loss: &Tensor, is_last: bool) -> Result<(), Error> {
+        if let Some(reducer) = self.reducer.as_mut().filter(|_| is_last) {
             reducer.prepare_backward(&[loss])?;
         }
         backward(loss)
@@ -116,11 +139,6 @@ impl Trainer {
     pub fn collective(&self) -> &Collective {
         &self.collective
     }
-}
-
-fn detached(embeddings: &Embeddings) -> Embeddings {
-    let detach = |tensors: &[Tensor]| tensors.iter().map(Tensor::detach).collect();
-    Embeddings { queries: detach(&embeddings.queries), keys: detach(&embeddings.keys) }
 }
 
 /// Puts a batch onto the device in the recipe's number format and layout.

@@ -1,6 +1,7 @@
 //! What holds between ranks.
 
 use kindred_worker::collective::{Collective, digest};
+use tch::Kind;
 
 use crate::{
     relative_difference,
@@ -44,6 +45,35 @@ fn compare_traces(what: &str, several: &[Trace], one: &Trace, tolerance: f64) {
             assert!(difference <= tolerance, "{what}, step {step}: {name} differs by {difference:e}");
         }
     }
+}
+
+/// Micro-batches change nothing where neither objective nor normalisation looks at the batch.
+#[test]
+fn micro_batches_equal_the_whole_batch_where_columns_are_queued() {
+    for method in METHODS.into_iter().filter(|(name, _)| ["moco_v2", "sce"].contains(name)) {
+        let whole = spec(method, "fp64", "{frozen: true}");
+        let mut parts = whole.clone();
+        parts.recipe.training.accumulate_steps = 4;
+        let whole = &toy::run(&whole, 1, N_STEPS as u64)[0];
+        for world_size in [1, 2] {
+            let parts = toy::run(&parts, world_size, N_STEPS as u64);
+            compare_traces(&format!("{method:?} on {world_size} ranks"), &parts, whole, 1e-10);
+        }
+    }
+}
+
+#[test]
+fn clipped_gradients_have_the_norm_and_are_the_same_on_all_ranks() {
+    let mut spec = spec(METHODS[0], "fp64", "{frozen: true}");
+    let norm = |trace: &Trace| {
+        let squares = trace.gradients[0].iter().map(|(_, x)| x.square().sum(Kind::Double).double_value(&[]));
+        squares.sum::<f64>().sqrt()
+    };
+    let unclipped = norm(&toy::run(&spec, 2, 1)[0]);
+    spec.recipe.training.clip_norm = Some(unclipped / 2.0);
+    let clipped = toy::run(&spec, 2, 1);
+    assert!((norm(&clipped[0]) / unclipped - 0.5).abs() < 1e-4);
+    assert_eq!(norm(&clipped[0]), norm(&clipped[1]));
 }
 
 #[test]
