@@ -4,10 +4,11 @@ use std::{env, error::Error, fs, path::PathBuf};
 
 use prost::Message;
 
-const FILES: [&str; 11] = [
+const FILES: [&str; 12] = [
     "kindred/v1/common.proto",
     "kindred/v1/data.proto",
     "kindred/v1/view.proto",
+    "kindred/v1/evaluation.proto",
     "kindred/v1/method.proto",
     "kindred/v1/optimization.proto",
     "kindred/v1/recipe.proto",

@@ -1,6 +1,6 @@
 //! The example jobs.
 
-use kindred_proto::job_spec::{self, JobSpec};
+use kindred_proto::job_spec::{self, AnySpec};
 
 use crate::sources::{assert_none, sources};
 
@@ -10,7 +10,7 @@ fn every_example_job_is_accepted() {
         .iter()
         .filter_map(|source| {
             let wire = job_spec::from_yaml(&source.text, &[]);
-            let error = wire.and_then(|wire| JobSpec::check(&wire)).err()?;
+            let error = wire.and_then(|wire| AnySpec::check(&wire)).err()?;
             Some(format!("{}: {error}", source.path))
         })
         .collect();

@@ -1,8 +1,8 @@
-//! Writes the encoder for others to load: torchvision's or timm's names and layout, in safetensors.
+//! Writes the encoder for others to load, torchvision's or timm's names and layout in safetensors, and reads it back.
 //!
 //! `torchvision.models.resnetNN().load_state_dict(tensors, strict=False)` misses `fc` alone, and timm loads the file
 //! with `num_classes=0`; of a transformer, timm's `VisionTransformer(**model_args, num_classes=0)` takes all of it. Called
-//! by `train` at the end of a job, on rank 0. Non-goals: resuming from it.
+//! by `train`: at the end of a job, on rank 0, and for evaluation jobs. Non-goals: resuming from it.
 
 use std::{
     fs, io,
@@ -20,6 +20,12 @@ use crate::{
     checkpoint::{self, write_synced},
     nn::Encoder,
 };
+
+mod description;
+mod read;
+
+pub use description::Description;
+pub use read::{Exported, ReadError};
 
 /// Why an encoder is not written; the cause names the file.
 #[derive(Debug, thiserror::Error)]

@@ -3,7 +3,7 @@
 use kindred_proto::{
     failure::{Failure, Reason},
     ids::{CheckpointId, JobId},
-    job_spec::JobSpec,
+    job_spec::AnySpec,
     v1::{self, job_service_server::JobService},
 };
 use tokio_stream::StreamExt;
@@ -137,7 +137,7 @@ impl Jobs {
     async fn create(&self, request: v1::CreateJobRequest) -> Result<v1::CreateJobResponse, Failure> {
         check_request_id(&request.request_id)?;
         let wire = request.spec.ok_or_else(|| invalid("spec", "is required"))?;
-        let spec = JobSpec::check(&wire)?;
+        let spec = AnySpec::check(&wire)?;
         let job = match request.validate_only {
             true => v1::Job { spec: Some(spec.to_wire()), ..Default::default() },
             false => self.handle.create_job(&spec, &request.request_id).await?,

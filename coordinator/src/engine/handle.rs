@@ -4,7 +4,7 @@ use async_stream::{stream, try_stream};
 use kindred_proto::{
     failure::{Failure, Reason},
     ids::{CheckpointId, Generation, JobId, NodeId},
-    job_spec::JobSpec,
+    job_spec::AnySpec,
     v1,
 };
 use tokio::sync::{mpsc, oneshot, watch};
@@ -67,7 +67,7 @@ impl Handle {
     ///
     /// # Errors
     /// `REQUEST_ID_REUSED` when the id came with another spec, `JOURNAL_UNAVAILABLE` when the job was not stored.
-    pub async fn create_job(&self, spec: &JobSpec, request_id: &str) -> Result<v1::Job, Failure> {
+    pub async fn create_job(&self, spec: &AnySpec, request_id: &str) -> Result<v1::Job, Failure> {
         self.submit(Submission::new(spec), request_id).await
     }
 

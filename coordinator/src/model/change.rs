@@ -5,7 +5,7 @@
 
 use kindred_proto::{
     ids::{CheckpointId, Generation, Incarnation, JobId, NodeId, Rank, Step, WorldSize},
-    job_spec::{DeviceKind, JobSpec},
+    job_spec::{AnySpec, DeviceKind},
     v1,
 };
 use serde::{Deserialize, Serialize};
@@ -154,14 +154,15 @@ pub struct Submission {
 
 impl Submission {
     /// Takes over a checked spec.
-    pub fn new(spec: &JobSpec) -> Self {
+    pub fn new(spec: &AnySpec) -> Self {
+        let terms = spec.terms();
         Self {
-            name: spec.name.clone(),
-            world_size: spec.ranks,
-            needs_gpu: spec.device == DeviceKind::Cuda,
-            user_failures: spec.retry.user_failures,
-            infrastructure_failures: spec.retry.infrastructure_failures,
-            no_progress: spec.retry.no_progress,
+            name: terms.name.clone(),
+            world_size: terms.ranks,
+            needs_gpu: terms.device == DeviceKind::Cuda,
+            user_failures: terms.retry.user_failures,
+            infrastructure_failures: terms.retry.infrastructure_failures,
+            no_progress: terms.retry.no_progress,
             spec: Wire(spec.to_wire()),
         }
     }

@@ -1,36 +1,67 @@
 //! A checked job: what the CLI, the coordinator and the rank all read.
 
-use std::collections::BTreeMap;
-
 use crate::{
-    ids::WorldSize,
     recipe::Recipe,
     scope::{Findings, Scope},
     v1,
 };
 
+mod evaluate;
 mod steps;
+mod terms;
 mod yaml;
 
 pub use crate::spec_error::{SpecError, Violation};
+pub use evaluate::{Evaluate, EvaluationSpec};
 pub use steps::Steps;
+pub use terms::{DeviceKind, NoDeviceKind, RetryBudget, Terms};
 pub use yaml::{from_yaml, to_yaml};
 
-/// What a user asks for, with every default filled in and every bound enforced.
+/// A checked job of either kind.
+#[derive(Clone, Debug, PartialEq)]
+pub enum AnySpec {
+    /// Trains an encoder.
+    Train(Box<JobSpec>),
+    /// Measures one.
+    Evaluate(Box<EvaluationSpec>),
+}
+
+impl AnySpec {
+    /// Fills in every default and enforces every bound. A job with an `evaluate` measures, any other trains.
+    ///
+    /// # Errors
+    /// All violations, not only the first.
+    pub fn check(wire: &v1::JobSpec) -> Result<Self, SpecError> {
+        match wire.evaluate {
+            Some(_) => EvaluationSpec::check(wire).map(Box::new).map(Self::Evaluate),
+            None => JobSpec::check(wire).map(Box::new).map(Self::Train),
+        }
+    }
+
+    /// The wire form with every default explicit; checking it gives the same spec again.
+    pub fn to_wire(&self) -> v1::JobSpec {
+        match self {
+            Self::Train(spec) => spec.to_wire(),
+            Self::Evaluate(spec) => spec.to_wire(),
+        }
+    }
+
+    /// What it says whatever it does.
+    pub fn terms(&self) -> &Terms {
+        match self {
+            Self::Train(spec) => &spec.terms,
+            Self::Evaluate(spec) => &spec.terms,
+        }
+    }
+}
+
+/// A job that trains, with every default filled in and every bound enforced.
 #[derive(Clone, Debug, PartialEq)]
 pub struct JobSpec {
-    /// A label for people.
-    pub name: String,
-    /// Number of ranks. Default 1.
-    pub ranks: WorldSize,
-    /// What each rank computes on. Default CPU, which every node has.
-    pub device: DeviceKind,
+    /// What every job says.
+    pub terms: Terms,
     /// What to train.
     pub recipe: Recipe,
-    /// How often it is tried again.
-    pub retry: RetryBudget,
-    /// Labels for people and tools.
-    pub labels: BTreeMap<String, String>,
 }
 
 impl JobSpec {
@@ -41,145 +72,22 @@ impl JobSpec {
     pub fn check(wire: &v1::JobSpec) -> Result<Self, SpecError> {
         let findings = Findings::default();
         let at = Scope::root(&findings);
-        let ranks = WorldSize(at.number("ranks", wire.ranks, 1, 1..=65_536));
-        let spec = Self {
-            name: check_name(&wire.name, &at),
-            ranks,
-            device: DeviceKind::check(wire.device, &at),
-            recipe: Recipe::check(&wire.recipe.clone().unwrap_or_default(), ranks, &at.field("recipe")),
-            retry: RetryBudget::check(&wire.retry.unwrap_or_default(), &at.field("retry")),
-            labels: check_labels(wire, &at),
-        };
-        findings.refuse_or(spec)
+        if wire.evaluate.is_some() {
+            at.violate("evaluate", "has no meaning for a job that trains: leave it out");
+        }
+        let terms = Terms::check(wire, &at);
+        let recipe = wire.recipe.clone().unwrap_or_default();
+        let recipe = Recipe::check(&recipe, terms.ranks, &at.field("recipe"));
+        findings.refuse_or(Self { terms, recipe })
     }
 
     /// The wire form with every default explicit; checking it gives the same spec again.
     pub fn to_wire(&self) -> v1::JobSpec {
-        v1::JobSpec {
-            name: self.name.clone(),
-            ranks: Some(self.ranks.0),
-            device: v1::DeviceKind::from(self.device).into(),
-            recipe: Some(self.recipe.to_wire()),
-            retry: Some(self.retry.to_wire()),
-            labels: self.labels.clone().into_iter().collect(),
-        }
+        v1::JobSpec { recipe: Some(self.recipe.to_wire()), ..self.terms.to_wire() }
     }
 
     /// Images per step on one rank.
     pub fn batch_per_rank(&self) -> u32 {
-        self.recipe.training.global_batch / self.ranks.0
+        self.recipe.training.global_batch / self.terms.ranks.0
     }
-}
-
-/// The kind of device that one rank computes on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum DeviceKind {
-    /// Processor, Gloo.
-    Cpu,
-    /// NVIDIA GPU, NCCL.
-    Cuda,
-}
-
-impl DeviceKind {
-    fn check(number: i32, at: &Scope) -> Self {
-        let wire: v1::DeviceKind = at.known("device", number).unwrap_or_default();
-        Self::try_from(wire).unwrap_or(Self::Cpu)
-    }
-}
-
-impl From<DeviceKind> for v1::DeviceKind {
-    fn from(kind: DeviceKind) -> Self {
-        match kind {
-            DeviceKind::Cpu => Self::Cpu,
-            DeviceKind::Cuda => Self::Cuda,
-        }
-    }
-}
-
-/// The wire names no kind of device.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("no kind of device is given")]
-pub struct NoDeviceKind;
-
-impl TryFrom<v1::DeviceKind> for DeviceKind {
-    type Error = NoDeviceKind;
-
-    fn try_from(wire: v1::DeviceKind) -> Result<Self, Self::Error> {
-        match wire {
-            v1::DeviceKind::Cpu => Ok(Self::Cpu),
-            v1::DeviceKind::Cuda => Ok(Self::Cuda),
-            v1::DeviceKind::Unspecified => Err(NoDeviceKind),
-        }
-    }
-}
-
-/// How often a job is tried again, by whose fault it was.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct RetryBudget {
-    /// The user's own errors. Default 0: they repeat, so the first one ends the job.
-    pub user_failures: u32,
-    /// Ranks, nodes and links that were lost. Default 16.
-    pub infrastructure_failures: u32,
-    /// Generations in a row without a new step. Default 3.
-    pub no_progress: u32,
-}
-
-impl RetryBudget {
-    fn check(wire: &v1::RetryBudget, at: &Scope) -> Self {
-        let infrastructure_failures = wire.infrastructure_failures;
-        Self {
-            user_failures: at.number("user_failures", wire.user_failures, 0, 0..=1_000),
-            infrastructure_failures: at.number(
-                "infrastructure_failures",
-                infrastructure_failures,
-                16,
-                0..=1_000_000,
-            ),
-            no_progress: at.number("no_progress", wire.no_progress, 3, 1..=1_000),
-        }
-    }
-
-    fn to_wire(self) -> v1::RetryBudget {
-        v1::RetryBudget {
-            user_failures: Some(self.user_failures),
-            infrastructure_failures: Some(self.infrastructure_failures),
-            no_progress: Some(self.no_progress),
-        }
-    }
-}
-
-fn check_name(given: &str, at: &Scope) -> String {
-    let is_inner = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
-    let is_good = (1..=63).contains(&given.len())
-        && given.bytes().all(is_inner)
-        && !given.starts_with('-')
-        && !given.ends_with('-');
-    if !is_good {
-        let shown: String = given.chars().take(64).collect();
-        at.violate(
-            "name",
-            format!("must be 1 to 63 lower-case letters, digits and inner hyphens, not {shown:?}"),
-        );
-    }
-    given.to_owned()
-}
-
-fn check_labels(wire: &v1::JobSpec, at: &Scope) -> BTreeMap<String, String> {
-    let labels: BTreeMap<_, _> = wire.labels.clone().into_iter().collect();
-    if labels.len() > 64 {
-        at.violate("labels", format!("must be at most 64, not {}", labels.len()));
-    }
-    for (key, value) in labels.iter().take(64) {
-        let shown: String = key.chars().take(64).collect();
-        if key.is_empty() || key.len() > 63 {
-            at.violate("labels", format!("must have keys of 1 to 63 bytes, not {shown:?}"));
-        }
-        if value.len() > 256 {
-            at.violate(
-                "labels",
-                format!("must have values of at most 256 bytes; that of {shown:?} is longer"),
-            );
-        }
-    }
-    labels
 }

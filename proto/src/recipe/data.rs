@@ -106,7 +106,7 @@ impl DataSource {
         }
     }
 
-    pub(super) fn check(wire: Option<&v1::DataSource>, at: &Scope) -> Self {
+    pub(crate) fn check(wire: Option<&v1::DataSource>, at: &Scope) -> Self {
         let wire = wire.cloned().unwrap_or_default();
         let kind = DataKind::check(wire.source.as_ref(), at);
         let (mean, std) = kind.published_statistics();
@@ -133,7 +133,7 @@ impl DataSource {
         self
     }
 
-    pub(super) fn to_wire(&self) -> v1::DataSource {
+    pub(crate) fn to_wire(&self) -> v1::DataSource {
         let source = match &self.kind {
             DataKind::FashionMnist { root } => {
                 Source::FashionMnist(v1::FashionMnist { root: Some(text(root)) })

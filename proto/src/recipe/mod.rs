@@ -12,7 +12,7 @@ use crate::{ids::WorldSize, scope::Scope, v1};
 mod checkpoint;
 mod data;
 mod encoder;
-mod evaluation;
+pub mod evaluation;
 pub mod methods;
 mod optimizer;
 mod schedule;
@@ -23,7 +23,7 @@ mod view;
 pub use checkpoint::{CheckpointInterval, CheckpointPolicy};
 pub use data::{DataKind, DataSource, Stl10Part};
 pub use encoder::{BatchNorm, Encoder, Network, ResNet, Stem, Vit};
-pub use evaluation::{Evaluation, Knn, LinearProbe};
+pub use evaluation::Evaluation;
 pub use methods::Method;
 pub use optimizer::{AdamW, Lars, Optimizer, ParameterGroup, Rule, Sgd};
 pub use schedule::{Decay, Schedule, WarmupForm};
@@ -79,7 +79,7 @@ impl Recipe {
             optimizer: Optimizer::check(wire.optimizer.as_ref(), &published, batch, &at.field("optimizer")),
             schedule: Schedule::check(wire.schedule.as_ref(), &published, epochs, &at.field("schedule")),
             checkpoint: CheckpointPolicy::check(wire.checkpoint, &at.field("checkpoint")),
-            evaluation: Evaluation::check(wire.evaluation, &data, &at.field("evaluation")),
+            evaluation: Evaluation::check(wire.evaluation.as_ref(), &data, &at.field("evaluation")),
             data,
             method,
             training,

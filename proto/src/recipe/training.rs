@@ -49,7 +49,7 @@ impl Training {
             max_steps: at.optional("max_steps", wire.max_steps, 1..),
             global_batch: at.number("global_batch", wire.global_batch, default_batch, 2..=1 << 20),
             seed: wire.seed.unwrap_or(0),
-            precision: Precision::check(wire.precision, at),
+            precision: Precision::check(wire.precision, Precision::Bf16, at),
             channels_last: wire.channels_last.unwrap_or(true),
             threads_per_rank: at.number("threads_per_rank", wire.threads_per_rank, 1, 1..=1024),
             log_every_steps: at.number("log_every_steps", wire.log_every_steps, 10, 1..),
@@ -111,15 +111,16 @@ pub enum Precision {
 }
 
 impl Precision {
-    fn check(number: i32, at: &Scope) -> Self {
+    pub(crate) fn check(number: i32, default: Self, at: &Scope) -> Self {
         match at.known("precision", number).unwrap_or_default() {
             training::Precision::Fp32 => Self::Fp32,
-            training::Precision::Bf16 | training::Precision::Unspecified => Self::Bf16,
+            training::Precision::Bf16 => Self::Bf16,
             training::Precision::Fp64 => Self::Fp64,
+            training::Precision::Unspecified => default,
         }
     }
 
-    fn to_wire(self) -> training::Precision {
+    pub(crate) fn to_wire(self) -> training::Precision {
         match self {
             Self::Fp32 => training::Precision::Fp32,
             Self::Bf16 => training::Precision::Bf16,

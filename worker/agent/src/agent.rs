@@ -233,13 +233,12 @@ impl Agent {
     fn launch(&mut self, key: &RankKey, order: v1::OrderedRank) -> Launch {
         self.n_launched += 1;
         let spec = order.spec.unwrap_or_default();
-        let training = spec.recipe.as_ref().and_then(|recipe| recipe.training.as_ref());
         Launch {
             key: key.clone(),
             node_name: self.config.node_name.clone(),
             program: self.config.rank_program.clone(),
             socket: self.sockets.path().join(format!("{}.sock", self.n_launched)),
-            n_threads: training.and_then(|training| training.threads_per_rank).unwrap_or(1),
+            n_threads: threads_per_rank(&spec).unwrap_or(1),
             grace: self.config.grace,
             start: Start {
                 version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -373,6 +372,12 @@ impl Agent {
 fn device(order: &v1::OrderedRank) -> Device {
     let kind = order.spec.as_ref().map_or(v1::DeviceKind::Unspecified, v1::JobSpec::device);
     Device { kind, index: order.device_index }
+}
+
+/// What the job says, whether it trains or measures.
+fn threads_per_rank(spec: &v1::JobSpec) -> Option<u32> {
+    let training = spec.recipe.as_ref().and_then(|recipe| recipe.training.as_ref()?.threads_per_rank);
+    training.or(spec.evaluate.as_ref().and_then(|evaluate| evaluate.threads_per_rank))
 }
 
 fn checked(key: &RankKey, order: &v1::OrderedRank) -> Order {

@@ -7,14 +7,8 @@ use kindred_data::Dataset;
 use kindred_proto::recipe::Precision;
 use tch::{Device, Kind, Tensor, no_grad};
 
-use super::{Error, kind_of, share::Share};
-use crate::{
-    collective::Collective,
-    nn::{Encoder, Pass},
-};
-
-/// Images per forward pass.
-const CHUNK: u64 = 500;
+use super::{Error, Session};
+use crate::nn::{Encoder, Pass};
 
 /// Rows of features with the class of each.
 pub(super) struct Labelled {
@@ -25,40 +19,41 @@ pub(super) struct Labelled {
 }
 
 /// How images become features.
-pub(super) struct Reader {
-    pub(super) size: u32,
-    pub(super) mean: Vec<f64>,
-    pub(super) std: Vec<f64>,
-    pub(super) n_threads: u32,
-    pub(super) precision: Precision,
-    pub(super) device: Device,
+pub struct Reader {
+    /// Side in pixels.
+    pub size: u32,
+    /// Per-channel mean of pixels in [0, 1].
+    pub mean: Vec<f64>,
+    /// Per-channel standard deviation of pixels in [0, 1].
+    pub std: Vec<f64>,
+    /// Threads that decode.
+    pub n_threads: u32,
+    /// Number format of the forward pass.
+    pub precision: Precision,
+    /// Where the encoder is.
+    pub device: Device,
 }
 
 impl Reader {
-    /// Features of the first `n` images, the same on every rank.
+    /// Features of the first `n` images, the same on every rank, and the same bits at any number of ranks on the CPU.
     pub(super) fn features(
         &self,
         encoder: &Encoder,
         dataset: &Dataset,
         n: u64,
-        collective: &Collective,
+        session: &Session,
     ) -> Result<Labelled, Error> {
-        self.gathered(dataset, n, collective, |ids| {
+        self.gathered(dataset, n, session, |ids| {
             let images = self.images(dataset, ids)?;
             let autocast = (self.precision == Precision::Bf16).then_some(Kind::BFloat16);
             let features = || encoder.features(&images, Pass::Evaluate);
-            Ok(no_grad(|| with_autocast(self.device, autocast, features))?.to_kind(kind_of(self.precision)))
+            Ok(no_grad(|| with_autocast(self.device, autocast, features))?.to_kind(self.kind()))
         })
     }
 
-    /// Pixels in [0, 1] of the first `n` images as rows, the same on every rank.
-    pub(super) fn raw_pixels(
-        &self,
-        dataset: &Dataset,
-        n: u64,
-        collective: &Collective,
-    ) -> Result<Labelled, Error> {
-        self.gathered(dataset, n, collective, |ids| {
+    /// Pixels in [0, 1] of all images as rows, the same on every rank.
+    pub(super) fn raw_pixels(&self, dataset: &Dataset, session: &Session) -> Result<Labelled, Error> {
+        self.gathered(dataset, dataset.len(), session, |ids| {
             let pixels = kindred_data::raw_pixels(dataset, ids)?;
             Ok(Tensor::from_slice(&pixels).view([ids.len() as i64, -1]).to_device(self.device))
         })
@@ -68,23 +63,25 @@ impl Reader {
         &self,
         dataset: &Dataset,
         n: u64,
-        collective: &Collective,
+        session: &Session,
         rows_of: impl Fn(&[u64]) -> Result<Tensor, Error>,
     ) -> Result<Labelled, Error> {
-        let share = Share::of(n, collective.rank(), collective.world_size());
-        // A rank without rows of its own computes the first ones: it needs the width to take part in the gather.
-        let own = if share.rows.is_empty() { 0..1.min(n) } else { share.rows.clone() };
-        let ids: Vec<u64> = own.collect();
-        let chunks: Vec<Tensor> = ids.chunks(CHUNK as usize).map(&rows_of).collect::<Result<_, Error>>()?;
+        let share = session.share(n as i64);
+        let mut chunks = Vec::new();
+        for ids in share.chunks() {
+            let ids: Vec<u64> = ids.collect();
+            // A rank without rows of its own computes the first one: it needs the width to take part in the gather.
+            match ids.is_empty() {
+                false => chunks.push(rows_of(&ids)?),
+                true if chunks.is_empty() => chunks.push(rows_of(&[0])?),
+                true => {}
+            }
+            (session.tick)(1)?;
+        }
         let rows_nf = pad(&Tensor::cat(&chunks, 0), share.per_rank as i64);
-        let rows_nf = collective.gather(&rows_nf)?.narrow(0, 0, n as i64);
-        let labels: Vec<i64> = dataset
-            .labels()
-            .unwrap_or_default()
-            .iter()
-            .take(n as usize)
-            .map(|&label| i64::from(label))
-            .collect();
+        let rows_nf = session.collective.gather(&rows_nf)?.narrow(0, 0, n as i64);
+        let labels = dataset.labels().unwrap_or_default().iter().take(n as usize);
+        let labels: Vec<i64> = labels.map(|&label| i64::from(label)).collect();
         Ok(Labelled { rows_nf, labels_n: Tensor::from_slice(&labels).to_device(self.device) })
     }
 
@@ -97,7 +94,15 @@ impl Reader {
             .view([ids.len() as i64, size, size, i64::from(dataset.channels())])
             .permute([0, 3, 1, 2])
             .to_device(self.device)
-            .to_kind(kind_of(self.precision)))
+            .to_kind(self.kind()))
+    }
+
+    /// The number format of images and features, outside of autocast.
+    fn kind(&self) -> Kind {
+        match self.precision {
+            Precision::Fp64 => Kind::Double,
+            Precision::Fp32 | Precision::Bf16 => Kind::Float,
+        }
     }
 }
 

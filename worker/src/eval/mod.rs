@@ -1,33 +1,53 @@
-//! Measures what an encoder is good for: weighted cosine kNN and a linear probe on frozen features.
+//! Measures what an encoder is good for, on frozen features: kNN, linear probes, purity, prototypes.
 //!
-//! Every rank calls the same function with the same arguments and gets the same number: features are computed for
-//! a slice of the images each, then gathered; queries are shared out the same way. Called by `train` while a job
-//! runs and at its end. Non-goals: fine-tuning, other data sets than the job's own.
+//! Every rank calls the same function with the same arguments and gets the same figures: features are computed for a
+//! slice of the images each, then gathered (each rank holds those of all images); queries, batches and clusters are shared
+//! out the same way. Called by `train` while a job runs, at its end, and for evaluation jobs. Non-goals: fine-tuning,
+//! augmentation.
 
 use std::path::Path;
 
 use kindred_data::{Dataset, Split};
 use kindred_proto::{
     job_spec::JobSpec,
-    recipe::{Evaluation, Precision},
+    recipe::{
+        Evaluation,
+        evaluation::{MeasurementKind, Solver},
+    },
 };
 use tch::Device;
 
-use crate::{collective::Collective, nn::Encoder};
+use crate::nn::Encoder;
 
 mod features;
 pub mod knn;
-pub mod linear;
+mod linear;
+mod prototypes;
+mod session;
 mod share;
+mod subset;
 
-use features::{Labelled, Reader};
+pub use features::Reader;
+pub use session::Session;
 
-/// The images that features are computed from, and how.
+use features::Labelled;
+use share::Share;
+
+/// Figures by what follows the measurement's name; nothing for a figure of that very name.
+type Figures = Vec<(&'static str, f64)>;
+
+/// The images that features are computed from, how, and what is measured of them.
 pub struct Evaluator {
     bank: Dataset,
     queries: Dataset,
-    settings: Evaluation,
+    protocols: Evaluation,
     reader: Reader,
+}
+
+/// Features of bank and queries, or what stands for them.
+pub struct Features {
+    bank: Labelled,
+    queries: Labelled,
 }
 
 /// What can go wrong while measuring.
@@ -42,11 +62,17 @@ pub enum Error {
     /// The linear probe's solver.
     #[error("the linear probe's solver stopped: {0}")]
     Solver(String),
+    /// A setting that the images do not allow.
+    #[error("{0}")]
+    Unfit(String),
+    /// Whoever hears how far the session is wanted it to end.
+    #[error("stopped as asked")]
+    Stopped,
 }
 
 impl Evaluator {
-    /// Opens the labelled images of a job; `None` when its data has no labelled test images, or nothing is to be
-    /// measured.
+    /// Opens the labelled images of a job that trains; `None` when its data has no labelled test images, or nothing is
+    /// to be measured.
     ///
     /// # Errors
     /// When the test images cannot be read.
@@ -57,8 +83,7 @@ impl Evaluator {
         device: Device,
     ) -> Result<Option<Self>, Error> {
         let recipe = &spec.recipe;
-        let settings = recipe.evaluation.clone();
-        if settings.knn.is_none() && settings.linear.is_none() {
+        if recipe.evaluation.is_empty() {
             return Ok(None);
         }
         let Some(queries) = Dataset::open(&recipe.data, data_root, Split::Test)? else { return Ok(None) };
@@ -73,75 +98,131 @@ impl Evaluator {
             precision: recipe.training.precision,
             device,
         };
-        Ok(Some(Self { bank: train.clone(), queries, settings, reader }))
+        Ok(Some(Self::new(train.clone(), queries, recipe.evaluation.clone(), reader)))
+    }
+
+    /// Measures with the images of `bank` and `queries`, which are labelled.
+    pub fn new(bank: Dataset, queries: Dataset, protocols: Evaluation, reader: Reader) -> Self {
+        Self { bank, queries, protocols, reader }
     }
 
     /// What is to be measured.
-    pub fn settings(&self) -> &Evaluation {
-        &self.settings
+    pub fn protocols(&self) -> &Evaluation {
+        &self.protocols
     }
 
-    /// Accuracy in percent of weighted cosine kNN on the encoder's features, with the first `bank_limit` training
-    /// images as bank.
+    /// Features of the first `bank_limit` training images, or of all, and of the queries.
     ///
     /// # Errors
     /// When an image cannot be read or another rank is lost.
-    ///
-    /// # Panics
-    /// When the recipe has no kNN settings: ask [`Evaluator::settings`] first.
-    pub fn knn(
+    pub fn features(
         &self,
         encoder: &Encoder,
-        collective: &Collective,
         bank_limit: Option<u64>,
-    ) -> Result<f64, Error> {
+        session: &Session,
+    ) -> Result<Features, Error> {
         let n_bank = bank_limit.unwrap_or(u64::MAX).min(self.bank.len());
-        let bank = self.reader.features(encoder, &self.bank, n_bank, collective)?;
-        let queries = self.reader.features(encoder, &self.queries, self.queries.len(), collective)?;
-        self.vote(&bank, &queries, collective)
+        let bank = self.reader.features(encoder, &self.bank, n_bank, session)?;
+        let queries = self.reader.features(encoder, &self.queries, self.queries.len(), session)?;
+        Ok(Features { bank, queries })
     }
 
-    /// Accuracy in percent of the same vote on raw pixels: the floor that an encoder has to beat.
+    /// Raw pixels in the place of features: the floor that an encoder has to beat.
     ///
     /// # Errors
     /// When an image cannot be read, images differ in size, or another rank is lost.
-    ///
-    /// # Panics
-    /// When the recipe has no kNN settings.
-    pub fn knn_raw_pixels(&self, collective: &Collective) -> Result<f64, Error> {
-        let bank = self.reader.raw_pixels(&self.bank, self.bank.len(), collective)?;
-        let queries = self.reader.raw_pixels(&self.queries, self.queries.len(), collective)?;
-        self.vote(&bank, &queries, collective)
+    pub fn raw_pixels(&self, session: &Session) -> Result<Features, Error> {
+        let bank = self.reader.raw_pixels(&self.bank, session)?;
+        Ok(Features { bank, queries: self.reader.raw_pixels(&self.queries, session)? })
     }
 
-    /// Accuracy in percent of a logistic regression on the encoder's standardised features.
+    /// kNN's figures by name, if it is to be measured.
     ///
     /// # Errors
-    /// When an image cannot be read, the solver stops without a result, or another rank is lost.
+    /// When a setting does not fit the images, or another rank is lost.
+    pub fn knn(&self, features: &Features, session: &Session) -> Result<Vec<(String, f64)>, Error> {
+        let Some(knn) = &self.protocols.knn else { return Ok(Vec::new()) };
+        Ok(named("knn", self.measure(&MeasurementKind::Knn(knn.neighbours.clone()), features, session)?))
+    }
+
+    /// The linear probe's figures by name, if it is to be measured.
     ///
-    /// # Panics
-    /// When the recipe has no settings for the probe.
-    pub fn linear(&self, encoder: &Encoder, collective: &Collective) -> Result<f64, Error> {
-        let probe = self.settings.linear.as_ref().expect("asked for by the recipe");
-        let train = self.reader.features(encoder, &self.bank, self.bank.len(), collective)?;
-        let test = self.reader.features(encoder, &self.queries, self.queries.len(), collective)?;
-        linear::accuracy_percent(&train, &test, self.n_classes(), probe, collective)
+    /// # Errors
+    /// As [`Evaluator::knn`], and when the solver stops without a result.
+    pub fn linear(&self, features: &Features, session: &Session) -> Result<Vec<(String, f64)>, Error> {
+        let Some(probe) = &self.protocols.linear else { return Ok(Vec::new()) };
+        Ok(named("linear", self.measure(&MeasurementKind::Linear(probe.clone()), features, session)?))
     }
 
-    fn vote(&self, bank: &Labelled, queries: &Labelled, collective: &Collective) -> Result<f64, Error> {
-        let knn = self.settings.knn.as_ref().expect("asked for by the recipe");
-        knn::accuracy_percent(bank, queries, self.n_classes(), knn, collective)
+    /// All that is to be measured of a finished encoder, by name; `found` sees each as it comes.
+    ///
+    /// # Errors
+    /// As [`Evaluator::linear`]; the error names the measurement.
+    pub fn all(
+        &self,
+        features: &Features,
+        session: &Session,
+        mut found: impl FnMut(&[(String, f64)]),
+    ) -> Result<(), Error> {
+        found(&self.knn(features, session)?);
+        found(&self.linear(features, session)?);
+        for measurement in &self.protocols.further {
+            let figures = self.measure(&measurement.kind, features, session);
+            let figures = figures.map_err(|error| error.of_measurement(&measurement.name))?;
+            found(&named(&measurement.name, figures));
+        }
+        Ok(())
     }
 
-    fn n_classes(&self) -> u32 {
-        self.bank.n_classes().max(self.queries.n_classes())
+    /// Units of [`Session::tick`] from [`Evaluator::features`] of all images to the end of [`Evaluator::all`].
+    pub fn units(&self, world_size: u32) -> u64 {
+        let n_chunks = |n| Share::of(n, 0, world_size).chunks().count() as u64;
+        let knn = self.protocols.knn.iter().map(|_| 1);
+        let linear = self.protocols.linear.iter().map(|probe| units_of_solver(&probe.solver));
+        let further = self.protocols.further.iter().map(|measurement| match &measurement.kind {
+            MeasurementKind::Linear(probe) => units_of_solver(&probe.solver),
+            _ => 1,
+        });
+        n_chunks(self.bank.len())
+            + n_chunks(self.queries.len())
+            + knn.chain(linear).chain(further).sum::<u64>()
+    }
+
+    fn measure(
+        &self,
+        kind: &MeasurementKind,
+        features: &Features,
+        session: &Session,
+    ) -> Result<Figures, Error> {
+        let (bank, queries) = (&features.bank, &features.queries);
+        let n_classes = self.bank.n_classes().max(self.queries.n_classes());
+        match kind {
+            MeasurementKind::Knn(neighbours) => knn::accuracy(bank, queries, n_classes, neighbours, session),
+            MeasurementKind::Linear(probe) => linear::accuracy(bank, queries, n_classes, probe, session),
+            MeasurementKind::Purity { k } => knn::purity(bank, queries, *k, session),
+            MeasurementKind::PrototypeVariance(settings) => prototypes::variance(bank, settings, session),
+        }
     }
 }
 
-/// The number format that features are computed in, outside of autocast.
-fn kind_of(precision: Precision) -> tch::Kind {
-    match precision {
-        Precision::Fp64 => tch::Kind::Double,
-        Precision::Fp32 | Precision::Bf16 => tch::Kind::Float,
+fn units_of_solver(solver: &Solver) -> u64 {
+    match solver {
+        Solver::Lbfgs(_) => 1,
+        Solver::Descent(descent) => descent.epochs.into(),
+    }
+}
+
+fn named(name: &str, figures: Figures) -> Vec<(String, f64)> {
+    let full = |figure: &str| if figure.is_empty() { name.to_owned() } else { format!("{name}_{figure}") };
+    figures.into_iter().map(|(figure, value)| (full(figure), value)).collect()
+}
+
+impl Error {
+    fn of_measurement(self, name: &str) -> Self {
+        match self {
+            Self::Unfit(why) => Self::Unfit(format!("measurement {name}: {why}")),
+            Self::Solver(why) => Self::Solver(format!("{why} (measurement {name})")),
+            other => other,
+        }
     }
 }

@@ -100,6 +100,9 @@ pub enum Error {
     /// The encoder's files.
     #[error(transparent)]
     Export(#[from] export::Error),
+    /// The files of an encoder that is measured.
+    #[error(transparent)]
+    Encoder(#[from] export::ReadError),
     /// A tensor operation.
     #[error(transparent)]
     Tensor(#[from] tch::TchError),
@@ -143,8 +146,12 @@ fn reason(error: &Error) -> Reason {
         Error::NothingToResume { .. } => Reason::CheckpointUnreadable,
         Error::NotFinite { .. } | Error::StateNotFinite { .. } => Reason::NotFinite,
         Error::Checkpoint(error) | Error::Export(export::Error(error)) => checkpoint_reason(error),
+        Error::Encoder(export::ReadError::NotFound { .. }) => Reason::DataNotFound,
+        Error::Encoder(export::ReadError::Invalid { .. }) => Reason::DataInvalid,
         Error::Tensor(error) => text_reason(&error.to_string()),
         Error::Panicked(text) => text_reason(text),
+        Error::Eval(eval::Error::Unfit(_)) => Reason::SpecInvalid,
+        Error::Eval(eval::Error::Stopped) => Reason::Cancelled,
         Error::Eval(eval::Error::Solver(_)) => Reason::Internal,
     }
 }
@@ -206,6 +213,7 @@ fn subject(error: &Error) -> Option<String> {
         Error::NothingToResume { path, .. } => return Some(path.clone()),
         Error::Data(error) | Error::Eval(eval::Error::Data(error)) => error.path(),
         Error::Checkpoint(error) | Error::Export(export::Error(error)) => error.path(),
+        Error::Encoder(error) => Some(error.path()),
         _ => None,
     };
     path.map(|path| path.display().to_string())

@@ -31,15 +31,12 @@ pub struct Job {
 }
 
 impl Job {
-    /// Checks the order and opens the data.
+    /// Opens the data.
     ///
     /// # Errors
-    /// When agent and rank are of different versions, the spec is refused, the device is not there, or the data
-    /// cannot be read.
-    pub fn open(start: Start) -> Result<Self, Error> {
-        check_version(&start)?;
-        let spec = JobSpec::check(&start.spec.0)?;
-        let device = device(&spec, start.device_index)?;
+    /// When the device is not there, or the data cannot be read or do not fill a batch.
+    pub fn open(start: Start, spec: JobSpec) -> Result<Self, Error> {
+        let device = device(spec.terms.device, start.device_index)?;
         let dataset = Dataset::open(&spec.recipe.data, &start.data_root, Split::Train)?;
         let dataset = dataset.expect("the training images are always there");
         let steps = spec.steps(dataset.len())?;
@@ -70,13 +67,12 @@ impl Job {
     }
 }
 
-fn check_version(start: &Start) -> Result<(), Error> {
-    let rank = env!("CARGO_PKG_VERSION");
-    if start.version == rank { Ok(()) } else { Err(Error::Version { agent: start.version.clone(), rank }) }
-}
-
-fn device(spec: &JobSpec, index: u32) -> Result<Device, Error> {
-    match spec.device {
+/// The device of a kind that has this index.
+///
+/// # Errors
+/// When it is not there.
+pub fn device(kind: DeviceKind, index: u32) -> Result<Device, Error> {
+    match kind {
         DeviceKind::Cpu => Ok(Device::Cpu),
         DeviceKind::Cuda if i64::from(index) < tch::Cuda::device_count() => Ok(Device::Cuda(index as usize)),
         DeviceKind::Cuda => {

@@ -10,11 +10,12 @@ use super::{
     report::{KNN, Reporter},
     step::Trainer,
 };
-use crate::eval::Evaluator;
+use crate::eval::{Evaluator, Session};
 
 /// Measures the encoder and remembers what the result will name.
 pub struct Measuring {
     evaluator: Option<Evaluator>,
+    seed: u64,
     metrics: BTreeMap<String, f64>,
     /// When kNN was measured last.
     knn_taken: Option<Step>,
@@ -27,14 +28,14 @@ impl Measuring {
     /// When the images cannot be read.
     pub fn open(job: &Job, metrics: BTreeMap<String, f64>) -> Result<Self, Error> {
         let evaluator = Evaluator::open(&job.spec, &job.start.data_root, &job.dataset, job.device)?;
-        Ok(Self { evaluator, metrics, knn_taken: None })
+        Ok(Self { evaluator, seed: job.spec.recipe.training.seed, metrics, knn_taken: None })
     }
 
     /// What is known after so many steps, by the names that the result uses: of kNN only what was measured then.
     pub fn metrics_at(&self, taken: Step) -> BTreeMap<String, f64> {
         let mut metrics = self.metrics.clone();
         if self.knn_taken != Some(taken) {
-            metrics.remove(KNN);
+            metrics.retain(|name, _| !is_of_knn(name));
         }
         metrics
     }
@@ -47,19 +48,23 @@ impl Measuring {
     pub fn before(&mut self, job: &Job, trainer: &Trainer, reporter: &mut Reporter<'_>) -> Result<(), Error> {
         let Some(evaluator) = &self.evaluator else { return Ok(()) };
         reporter.activity("evaluating");
-        let mut found =
-            in_full(evaluator, trainer, ["knn_random_encoder_percent", "linear_random_encoder_percent"])?;
-        let is_one_size = matches!(job.spec.recipe.data.kind, DataKind::FashionMnist { .. });
-        if evaluator.settings().knn.is_some() && is_one_size {
-            found.push(("knn_raw_pixels_percent", evaluator.knn_raw_pixels(trainer.collective())?));
+        let session = self.session(trainer);
+        let features = evaluator.features(trainer.method().encoder(), None, &session)?;
+        let mut found = of(evaluator.knn(&features, &session)?, "random_encoder");
+        if evaluator.protocols().knn.is_some()
+            && matches!(job.spec.recipe.data.kind, DataKind::FashionMnist { .. })
+        {
+            let pixels = evaluator.raw_pixels(&session)?;
+            found.extend(of(evaluator.knn(&pixels, &session)?, "raw_pixels"));
         }
+        found.extend(of(evaluator.linear(&features, &session)?, "random_encoder"));
         self.remember(&found, reporter);
         Ok(())
     }
 
     /// Whether kNN is due after so many steps; the last step is measured in full by [`Measuring::after`].
     pub fn is_due(&self, job: &Job, taken: Step) -> bool {
-        let knn = self.evaluator.as_ref().and_then(|evaluator| evaluator.settings().knn.as_ref());
+        let knn = self.evaluator.as_ref().and_then(|evaluator| evaluator.protocols().knn.as_ref());
         let Some(knn) = knn else { return false };
         taken.0 < job.steps.total && taken.0.is_multiple_of(u64::from(knn.every_epochs) * job.steps.per_epoch)
     }
@@ -76,9 +81,11 @@ impl Measuring {
     ) -> Result<(), Error> {
         let Some(evaluator) = &self.evaluator else { return Ok(()) };
         reporter.activity("evaluating");
-        let bank_limit = evaluator.settings().knn.as_ref().and_then(|knn| knn.bank_limit);
-        let accuracy = evaluator.knn(trainer.method().encoder(), trainer.collective(), bank_limit)?;
-        self.remember(&[(KNN, accuracy)], reporter);
+        let session = self.session(trainer);
+        let bank_limit = evaluator.protocols().knn.as_ref().and_then(|knn| knn.bank_limit);
+        let features = evaluator.features(trainer.method().encoder(), bank_limit, &session)?;
+        let found = evaluator.knn(&features, &session)?;
+        self.remember(&found, reporter);
         self.knn_taken = Some(taken);
         Ok(())
     }
@@ -86,7 +93,7 @@ impl Measuring {
     /// Measures the finished encoder with all images.
     ///
     /// # Errors
-    /// When an image cannot be read or a peer is lost.
+    /// When an image cannot be read, a setting does not fit the images, or a peer is lost.
     pub fn after(
         &mut self,
         taken: Step,
@@ -95,33 +102,33 @@ impl Measuring {
     ) -> Result<(), Error> {
         let Some(evaluator) = &self.evaluator else { return Ok(()) };
         reporter.activity("evaluating");
-        let found = in_full(evaluator, trainer, [KNN, "linear_accuracy_percent"])?;
+        let session = self.session(trainer);
+        let features = evaluator.features(trainer.method().encoder(), None, &session)?;
+        let mut found = Vec::new();
+        evaluator.all(&features, &session, |figures| found.extend_from_slice(figures))?;
         self.remember(&found, reporter);
         self.knn_taken = Some(taken);
         Ok(())
     }
 
-    fn remember(&mut self, found: &[(&str, f64)], reporter: &mut Reporter<'_>) {
+    fn session<'a>(&self, trainer: &'a Trainer) -> Session<'a> {
+        Session { collective: trainer.collective(), seed: self.seed, tick: &|_| Ok(()) }
+    }
+
+    fn remember(&mut self, found: &[(String, f64)], reporter: &mut Reporter<'_>) {
         for (name, value) in found {
-            self.metrics.insert((*name).to_owned(), *value);
+            self.metrics.insert(name.clone(), *value);
             reporter.measured(name, *value);
         }
     }
 }
 
-/// Accuracies of kNN and linear probe, by these names, with all images; each where the recipe asks for it.
-fn in_full(
-    evaluator: &Evaluator,
-    trainer: &Trainer,
-    [knn, linear]: [&'static str; 2],
-) -> Result<Vec<(&'static str, f64)>, Error> {
-    let (encoder, collective) = (trainer.method().encoder(), trainer.collective());
-    let mut found = Vec::new();
-    if evaluator.settings().knn.is_some() {
-        found.push((knn, evaluator.knn(encoder, collective, None)?));
-    }
-    if evaluator.settings().linear.is_some() {
-        found.push((linear, evaluator.linear(encoder, collective)?));
-    }
-    Ok(found)
+/// Whether a figure is one of those that [`Measuring::during`] renews.
+fn is_of_knn(name: &str) -> bool {
+    [KNN, "knn_rare_accuracy_percent"].contains(&name)
+}
+
+/// Accuracies of what stands for the encoder: `knn_accuracy_percent` becomes `knn_random_encoder_percent`.
+fn of(figures: Vec<(String, f64)>, what: &str) -> Vec<(String, f64)> {
+    figures.into_iter().map(|(name, value)| (name.replace("accuracy", what), value)).collect()
 }

@@ -46,8 +46,7 @@ struct Introduction {
 ///
 /// # Errors
 /// When they do not come in time.
-pub fn connect(job: &Job, link: &Link) -> Result<Collective, Error> {
-    let start = &job.start;
+pub fn connect(start: &Start, device: DeviceKind, link: &Link) -> Result<Collective, Error> {
     if start.world_size.0 == 1 {
         return Ok(Collective::single());
     }
@@ -55,7 +54,7 @@ pub fn connect(job: &Job, link: &Link) -> Result<Collective, Error> {
     let keys = LinkStore(link.clone());
     await_all(&keys, start, patience).map_err(Error::Meeting)?;
     let store = Store::new(Arc::new(keys), patience).map_err(Error::Meeting)?;
-    Collective::connect(&store, &options(job)).map_err(Error::Meeting)
+    Collective::connect(&store, &options(start, device)).map_err(Error::Meeting)
 }
 
 /// Waits until every rank has started. A group itself waits no longer than for one of its operations, and ranks on
@@ -67,11 +66,10 @@ fn await_all(keys: &LinkStore, start: &Start, patience: Duration) -> Result<(), 
     keys.wait(&all, patience)
 }
 
-fn options(job: &Job) -> GroupOptions {
-    let start = &job.start;
+fn options(start: &Start, device: DeviceKind) -> GroupOptions {
     GroupOptions {
         name: "ranks".into(),
-        backend: match job.spec.device {
+        backend: match device {
             DeviceKind::Cpu => Backend::Gloo,
             DeviceKind::Cuda => Backend::Nccl,
         },

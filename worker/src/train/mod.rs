@@ -1,10 +1,11 @@
-//! One rank's work: open the data, meet the other ranks, train, measure, write the encoder.
+//! One rank's work: open the data, meet the other ranks, train, measure, write the encoder; or measure one.
 //!
 //! [`serve`] is the story, [`Trainer::step`] its heart. Everything that is durable or visible goes through the agent,
 //! over the [`Link`]. Non-goals: who runs where (the coordinator), what an objective is ([`crate::methods`]).
 
 mod agreement;
 mod error;
+mod evaluating;
 mod job;
 mod link;
 mod logs;
@@ -15,6 +16,7 @@ mod readings;
 mod report;
 mod run;
 mod saving;
+mod serve;
 mod step;
 mod stop;
 mod store;
@@ -22,5 +24,5 @@ mod store;
 pub use error::Error;
 pub use link::{Link, Stop};
 pub use logs::send_to;
-pub use run::serve;
+pub use serve::serve;
 pub use step::{Outcome, Trainer, to_input};

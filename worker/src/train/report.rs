@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use kindred_ipc::{FromRank, Wire};
+use kindred_ipc::{FromRank, Start, Wire};
 use kindred_proto::{
     ids::Step,
     v1::{MetricPoint, Progress},
@@ -32,10 +32,41 @@ pub fn unix_ms() -> i64 {
     i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }
 
-/// Tells the agent how the work goes.
+/// What a rank says while it works, in the agent's messages.
+pub struct Voice<'a> {
+    link: &'a Link,
+    start: &'a Start,
+}
+
+impl<'a> Voice<'a> {
+    /// That of the rank with this order.
+    pub fn new(link: &'a Link, start: &'a Start) -> Self {
+        Self { link, start }
+    }
+
+    /// Says how far the work is.
+    pub fn progress(&self, progress: &mut Progress) {
+        progress.time_unix_ms = unix_ms();
+        self.link.say(FromRank::Progress(Wire(progress.clone())));
+    }
+
+    /// Says points of series at a step, if this is the rank that speaks for all.
+    pub fn points(&self, step: u64, points: &[(&str, f64)]) {
+        if self.start.rank.0 != 0 {
+            return;
+        }
+        let (generation, time_unix_ms) = (self.start.generation.0, unix_ms());
+        let to_wire = |(series, value): &(&str, f64)| {
+            Wire(MetricPoint { series: (*series).into(), step, generation, value: *value, time_unix_ms })
+        };
+        self.link.say(FromRank::Points(points.iter().map(to_wire).collect()));
+    }
+}
+
+/// Tells the agent how the training goes.
 pub struct Reporter<'a> {
     job: &'a Job,
-    link: &'a Link,
+    voice: Voice<'a>,
     progress: Progress,
     readings: Readings,
     window: Window,
@@ -67,7 +98,8 @@ impl<'a> Reporter<'a> {
             ..Progress::default()
         };
         let (window, said_at) = (Window::open(), Instant::now());
-        Self { job, link, progress, readings: Readings::default(), window, said_at, described_at: None }
+        let voice = Voice::new(link, &job.start);
+        Self { job, voice, progress, readings: Readings::default(), window, said_at, described_at: None }
     }
 
     /// Says what the job does now. The time until the next call counts as no step's.
@@ -118,9 +150,7 @@ impl<'a> Reporter<'a> {
         }
         let step = self.progress.step;
         tracing::info!(step, series, value, "measured");
-        if self.job.is_first_rank() {
-            self.say_points(&[(series, value)]);
-        }
+        self.say_points(&[(series, value)]);
     }
 
     fn take_rates(&mut self) {
@@ -159,17 +189,11 @@ impl<'a> Reporter<'a> {
     }
 
     fn say_progress(&mut self) {
-        self.progress.time_unix_ms = unix_ms();
         self.said_at = Instant::now();
-        self.link.say(FromRank::Progress(Wire(self.progress.clone())));
+        self.voice.progress(&mut self.progress);
     }
 
     fn say_points(&self, points: &[(&str, f64)]) {
-        let time_unix_ms = unix_ms();
-        let to_wire = |(series, value): &(&str, f64)| {
-            let (step, generation) = (self.progress.step, self.job.start.generation.0);
-            Wire(MetricPoint { series: (*series).into(), step, generation, value: *value, time_unix_ms })
-        };
-        self.link.say(FromRank::Points(points.iter().map(to_wire).collect()));
+        self.voice.points(self.progress.step, points);
     }
 }

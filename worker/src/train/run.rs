@@ -1,20 +1,21 @@
-//! A rank's work, from its order to its last word.
+//! A training job, from its data to its encoder.
 
 use std::time::Instant;
 
 use kindred_data::{Batch, Loader, LoaderConfig};
-use kindred_ipc::{FromRank, Start, Wire};
-use kindred_proto::{failure::Failure, ids::Step, v1::JobResult};
+use kindred_ipc::{FromRank, Start};
+use kindred_proto::{ids::Step, job_spec::JobSpec, v1::JobResult};
 use tch::Device;
 
 use super::{
-    Error, error,
+    Error,
     job::Job,
     link::Link,
     measuring::Measuring,
     meeting,
     report::Reporter,
     saving::{self, Permission, Saver},
+    serve::Ending,
     step::{Outcome, Trainer, to_input},
     stop,
 };
@@ -23,38 +24,24 @@ use crate::{
     optim::{check_groups, learning_rate},
 };
 
-/// How a rank's work ends when nothing goes wrong.
-enum Ending {
-    Finished(JobResult),
-    Stopped,
-}
-
 /// Why the loop over steps ended.
 enum Trained {
     AllSteps,
     UntilStopped,
 }
 
-/// Does what the agent ordered, and returns the last thing to say to it.
-pub fn serve(link: &Link, start: Start) -> FromRank {
-    let (node_id, rank) = (start.node_id.clone(), start.rank);
-    match error::catch(|| run(link, start)) {
-        Ok(Ending::Finished(result)) => FromRank::Finished(Wire(result)),
-        Ok(Ending::Stopped) => FromRank::Stopped,
-        // The whole generation was asked to stop, and some ranks were faster.
-        Err(Error::Peers(_) | Error::Meeting(_)) if link.stop().is_some() => FromRank::Stopped,
-        Err(error) => FromRank::Failed(Wire((&Failure::from(&error).met_by(node_id, rank)).into())),
-    }
-}
-
-fn run(link: &Link, start: Start) -> Result<Ending, Error> {
-    let job = Job::open(start)?;
+/// Trains.
+///
+/// # Errors
+/// When the data or the device cannot be used, the ranks do not meet or lose one another, or the training fails.
+pub fn run(link: &Link, start: Start, spec: JobSpec) -> Result<Ending, Error> {
+    let job = Job::open(start, spec)?;
     tch::set_num_threads(job.spec.recipe.training.threads_per_rank as i32);
     saving::begin_anew(&job)?;
     let method = methods::build(&job.spec, job.dataset.channels(), job.device)?;
     check_groups(&job.spec.recipe.optimizer, &method.parameters())?;
     link.say(FromRank::Meeting);
-    let collective = meeting::connect(&job, link)?;
+    let collective = meeting::connect(&job.start, job.spec.terms.device, link)?;
     let trainer = Trainer::new(method, &job.spec, collective).map_err(Error::Meeting)?;
     let beginning = meeting::begin(&job, &trainer)?;
     let mut run = Run {

@@ -2,8 +2,8 @@
 
 use tch::{Kind, Tensor};
 
-use super::{Error, link::Stop};
-use crate::collective::Collective;
+use super::link::Stop;
+use crate::collective::{Collective, Error};
 
 /// What the ranks want together: they stop when one of them was asked to. All ranks call this after the same step.
 ///
@@ -16,6 +16,6 @@ pub fn agree(own: Option<Stop>, collective: &Collective) -> Result<Option<Stop>,
     let wishes = [own.is_some(), own.is_some_and(|stop| stop.checkpoint)];
     let shares = Tensor::from_slice(&wishes).to_kind(Kind::Float);
     collective.mean_(&[shares.shallow_clone()])?;
-    let shares = Vec::<f32>::try_from(shares)?;
+    let shares = Vec::<f32>::try_from(shares).expect("a flat f32 tensor");
     Ok((shares[0] > 0.0).then_some(Stop { checkpoint: shares[1] > 0.0 }))
 }

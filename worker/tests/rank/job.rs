@@ -9,7 +9,7 @@ use std::{
 use kindred_ipc::{Start, Wire};
 use kindred_proto::{
     ids::{Generation, JobId, NodeId, Rank, WorldSize},
-    job_spec::{JobSpec, from_yaml},
+    job_spec::{AnySpec, from_yaml},
     v1,
 };
 use tempfile::TempDir;
@@ -79,8 +79,15 @@ impl TestJob {
     /// Orders for all ranks of a generation.
     pub fn starts(&self, generation: u64) -> Vec<Start> {
         let wire = from_yaml(&self.spec, &self.overrides).expect("the spec is sound");
-        let spec = JobSpec::check(&wire).expect("the spec is sound").to_wire();
+        let spec = AnySpec::check(&wire).expect("the spec is sound").to_wire();
         (0..self.n_ranks).map(|rank| self.start(generation, rank, spec.clone())).collect()
+    }
+
+    /// A job of so many ranks that measures this one's encoder.
+    pub fn evaluated(self, n_ranks: u32) -> Self {
+        let encoder = self.job_dir().join("encoder/encoder.safetensors");
+        let overrides = vec![format!("ranks={n_ranks}"), format!("evaluate.encoder={}", encoder.display())];
+        Self { spec: EVALUATION.into(), overrides, n_ranks, ..self }
     }
 
     fn start(&self, generation: u64, rank: u32, spec: v1::JobSpec) -> Start {
@@ -129,6 +136,22 @@ recipe:
   evaluation:
     knn: {k: 3, every_epochs: 1}
     linear: {max_iterations: 10}
+";
+
+/// Every protocol, in the number format in which the number of ranks changes no figure.
+const EVALUATION: &str = "
+name: test
+evaluate:
+  data: {image_folder: {train: train, test: test, channels: 1}}
+  precision: fp64
+  protocols:
+    knn: {k: 3}
+    linear: {max_iterations: 10}
+    further:
+      - knn: {vote: majority, k: 1, bank_per_class: 8, rare_classes: [1]}
+      - linear: {preset: isd, epochs: 3, batch: 8, labelled_share: 0.5}
+      - purity: {k: 4}
+      - prototype_variance: {prototypes: 4}
 ";
 
 fn write_images(data: &Path) {

@@ -2,6 +2,7 @@
 
 mod agent;
 mod endings;
+mod evaluation;
 mod faults;
 mod job;
 mod store;

@@ -3,7 +3,7 @@
 use std::{fs, io, path::Path};
 
 use kindred_proto::{
-    job_spec::{self, JobSpec},
+    job_spec::{self, AnySpec},
     v1,
 };
 use uuid::Uuid;
@@ -74,7 +74,7 @@ pub fn read(file: &Path, overrides: &[String]) -> Result<v1::JobSpec, Error> {
         false => fs::read_to_string(file),
     };
     let text = text.map_err(|error| Error::invalid(format!("cannot read {name}: {error}")))?;
-    let checked = job_spec::from_yaml(&text, overrides).and_then(|wire| JobSpec::check(&wire));
+    let checked = job_spec::from_yaml(&text, overrides).and_then(|wire| AnySpec::check(&wire));
     match checked {
         Ok(spec) => Ok(spec.to_wire()),
         Err(error) => {

@@ -1,0 +1,157 @@
+//! What every job says, whatever it does.
+
+use std::collections::BTreeMap;
+
+use crate::{ids::WorldSize, scope::Scope, v1};
+
+/// What every job says, whatever it does.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Terms {
+    /// A label for people.
+    pub name: String,
+    /// Number of ranks. Default 1.
+    pub ranks: WorldSize,
+    /// What each rank computes on. Default CPU, which every node has.
+    pub device: DeviceKind,
+    /// How often it is tried again.
+    pub retry: RetryBudget,
+    /// Labels for people and tools.
+    pub labels: BTreeMap<String, String>,
+}
+
+impl Terms {
+    pub(super) fn check(wire: &v1::JobSpec, at: &Scope) -> Self {
+        Self {
+            name: check_name(&wire.name, at),
+            ranks: WorldSize(at.number("ranks", wire.ranks, 1, 1..=65_536)),
+            device: DeviceKind::check(wire.device, at),
+            retry: RetryBudget::check(&wire.retry.unwrap_or_default(), &at.field("retry")),
+            labels: check_labels(wire, at),
+        }
+    }
+
+    /// A spec that says nothing else yet.
+    pub(super) fn to_wire(&self) -> v1::JobSpec {
+        v1::JobSpec {
+            name: self.name.clone(),
+            ranks: Some(self.ranks.0),
+            device: v1::DeviceKind::from(self.device).into(),
+            retry: Some(self.retry.to_wire()),
+            labels: self.labels.clone().into_iter().collect(),
+            ..Default::default()
+        }
+    }
+}
+
+/// The kind of device that one rank computes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum DeviceKind {
+    /// Processor, Gloo.
+    Cpu,
+    /// NVIDIA GPU, NCCL.
+    Cuda,
+}
+
+impl DeviceKind {
+    fn check(number: i32, at: &Scope) -> Self {
+        let wire: v1::DeviceKind = at.known("device", number).unwrap_or_default();
+        Self::try_from(wire).unwrap_or(Self::Cpu)
+    }
+}
+
+impl From<DeviceKind> for v1::DeviceKind {
+    fn from(kind: DeviceKind) -> Self {
+        match kind {
+            DeviceKind::Cpu => Self::Cpu,
+            DeviceKind::Cuda => Self::Cuda,
+        }
+    }
+}
+
+/// The wire names no kind of device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("no kind of device is given")]
+pub struct NoDeviceKind;
+
+impl TryFrom<v1::DeviceKind> for DeviceKind {
+    type Error = NoDeviceKind;
+
+    fn try_from(wire: v1::DeviceKind) -> Result<Self, Self::Error> {
+        match wire {
+            v1::DeviceKind::Cpu => Ok(Self::Cpu),
+            v1::DeviceKind::Cuda => Ok(Self::Cuda),
+            v1::DeviceKind::Unspecified => Err(NoDeviceKind),
+        }
+    }
+}
+
+/// How often a job is tried again, by whose fault it was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RetryBudget {
+    /// The user's own errors. Default 0: they repeat, so the first one ends the job.
+    pub user_failures: u32,
+    /// Ranks, nodes and links that were lost. Default 16.
+    pub infrastructure_failures: u32,
+    /// Generations in a row without a new step. Default 3.
+    pub no_progress: u32,
+}
+
+impl RetryBudget {
+    fn check(wire: &v1::RetryBudget, at: &Scope) -> Self {
+        let infrastructure_failures = wire.infrastructure_failures;
+        Self {
+            user_failures: at.number("user_failures", wire.user_failures, 0, 0..=1_000),
+            infrastructure_failures: at.number(
+                "infrastructure_failures",
+                infrastructure_failures,
+                16,
+                0..=1_000_000,
+            ),
+            no_progress: at.number("no_progress", wire.no_progress, 3, 1..=1_000),
+        }
+    }
+
+    fn to_wire(self) -> v1::RetryBudget {
+        v1::RetryBudget {
+            user_failures: Some(self.user_failures),
+            infrastructure_failures: Some(self.infrastructure_failures),
+            no_progress: Some(self.no_progress),
+        }
+    }
+}
+
+fn check_name(given: &str, at: &Scope) -> String {
+    let is_inner = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+    let is_good = (1..=63).contains(&given.len())
+        && given.bytes().all(is_inner)
+        && !given.starts_with('-')
+        && !given.ends_with('-');
+    if !is_good {
+        let shown: String = given.chars().take(64).collect();
+        at.violate(
+            "name",
+            format!("must be 1 to 63 lower-case letters, digits and inner hyphens, not {shown:?}"),
+        );
+    }
+    given.to_owned()
+}
+
+fn check_labels(wire: &v1::JobSpec, at: &Scope) -> BTreeMap<String, String> {
+    let labels: BTreeMap<_, _> = wire.labels.clone().into_iter().collect();
+    if labels.len() > 64 {
+        at.violate("labels", format!("must be at most 64, not {}", labels.len()));
+    }
+    for (key, value) in labels.iter().take(64) {
+        let shown: String = key.chars().take(64).collect();
+        if key.is_empty() || key.len() > 63 {
+            at.violate("labels", format!("must have keys of 1 to 63 bytes, not {shown:?}"));
+        }
+        if value.len() > 256 {
+            at.violate(
+                "labels",
+                format!("must have values of at most 256 bytes; that of {shown:?} is longer"),
+            );
+        }
+    }
+    labels
+}
