@@ -179,7 +179,10 @@ impl Job {
             }
             JobChange::Runs => {
                 self.started_at.get_or_insert(at);
-                self.enter(JobState::Running, format!("all ranks of generation {} train", self.generation));
+                self.enter(
+                    JobState::Running,
+                    format!("all ranks of generation {} are at work", self.generation),
+                );
             }
             JobChange::RankEnded { rank, outcome } => {
                 if let Some(live) = &mut self.live {

@@ -59,6 +59,10 @@ pub enum Command {
     Submit(Submit),
     /// Draw what a job's network sees of its first images
     Views(Views),
+    /// Measure a finished encoder
+    Eval(Eval),
+    /// Put finished jobs side by side
+    Compare(Compare),
     /// List jobs, newest first
     Jobs(Jobs),
     /// Show one job
@@ -109,6 +113,45 @@ pub struct Up {
 pub struct Submit {
     /// The job as YAML; `-` reads standard input
     pub file: PathBuf,
+    /// What is done with it.
+    #[command(flatten)]
+    pub hand_in: HandIn,
+}
+
+/// `kindred eval`.
+#[derive(Debug, ClapArgs)]
+pub struct Eval {
+    /// The job whose encoder is measured, or the path of an encoder.safetensors
+    #[arg(value_name = "JOB_OR_FILE")]
+    pub encoder: String,
+    /// Labelled images, as `evaluate.data`: fashion_mnist, or {image_folder: {train: A, test: B}}; left out: the job's
+    #[arg(long, value_name = "YAML")]
+    pub data: Option<String>,
+    /// The evaluation as YAML, for what the options do not say; `-` reads standard input
+    #[arg(short, long)]
+    pub file: Option<PathBuf>,
+    /// What is done with it.
+    #[command(flatten)]
+    pub hand_in: HandIn,
+}
+
+/// `kindred compare`.
+#[derive(Debug, ClapArgs)]
+pub struct Compare {
+    /// The jobs' ids
+    #[arg(required = true, value_name = "JOB")]
+    pub jobs: Vec<String>,
+    /// Also draw series over steps, into a file that ends in .svg or .png
+    #[arg(long, value_name = "FILE")]
+    pub plot: Option<PathBuf>,
+    /// The series that are drawn
+    #[arg(long, value_delimiter = ',', default_value = "loss,knn_accuracy_percent")]
+    pub series: Vec<String>,
+}
+
+/// What is done with a job that was read.
+#[derive(Debug, ClapArgs)]
+pub struct HandIn {
     /// Override a field, such as recipe.training.epochs=3
     #[arg(long = "set", value_name = "KEY=VALUE")]
     pub overrides: Vec<String>,

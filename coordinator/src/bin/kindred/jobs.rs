@@ -24,10 +24,14 @@ pub async fn list(global: &Global, args: Jobs) -> Result<Exit, Error> {
 
 /// Shows one job.
 pub async fn get(global: &Global, args: JobArg) -> Result<Exit, Error> {
-    let client = Client::connect(global).await?;
-    let request = v1::GetJobRequest { job_id: args.job };
-    let job = client.answer(client.jobs().get_job(request)).await?.job.unwrap_or_default();
+    let job = find(&Client::connect(global).await?, args.job).await?;
     show(global.output, &job)
+}
+
+/// One job.
+pub async fn find(client: &Client, job_id: String) -> Result<v1::Job, Error> {
+    let answer = client.answer(client.jobs().get_job(v1::GetJobRequest { job_id })).await?;
+    Ok(answer.job.unwrap_or_default())
 }
 
 /// Cancels a job; it is cancelled once its ranks are gone.
@@ -77,7 +81,7 @@ fn table(jobs: &[v1::Job]) -> Table {
             job.spec.as_ref().map(|spec| spec.name.clone()).unwrap_or_default(),
             job.state().label(),
             of(format!("{}/{}", progress.step, progress.total_steps)),
-            of(format!("{:.2}/{}", progress.epoch, progress.total_epochs)),
+            of(progress::epoch(&progress).unwrap_or_default()),
             text::percent(progress.knn_accuracy_percent),
             text::age(job.create_time.as_ref()),
             reason(job),

@@ -14,6 +14,8 @@ use crate::{
 mod args;
 mod checkpoints;
 mod client;
+mod compare;
+mod eval;
 mod exit;
 mod jobs;
 mod logs;
@@ -47,6 +49,8 @@ async fn run(args: Args) -> Result<Exit, Error> {
         Command::Up(up) => up::run(&global, up).await,
         Command::Submit(submit) => submit::run(&global, submit).await,
         Command::Views(views) => views::run(views).await,
+        Command::Eval(eval) => eval::run(&global, eval).await,
+        Command::Compare(compare) => compare::run(&global, compare).await,
         Command::Jobs(list) => jobs::list(&global, list).await,
         Command::Get(job) => jobs::get(&global, job).await,
         Command::Watch(job) => watch::run(&global, job).await,

@@ -17,7 +17,7 @@ const PAGE_SIZE: u32 = 5000;
 pub async fn run(global: &Global, args: Metrics) -> Result<Exit, Error> {
     let client = Client::connect(global).await?;
     let wants_points = !args.series.is_empty();
-    let points = pages(&client, args).await?;
+    let points = pages(&client, args.job, args.series, args.after_step).await?;
     let table = || if wants_points { points_table(&points) } else { summary_table(&points) };
     output::list(global.output, &points, "MetricPoint", table)?;
     if points.is_empty() && global.output == Format::Table {
@@ -26,15 +26,15 @@ pub async fn run(global: &Global, args: Metrics) -> Result<Exit, Error> {
     Ok(Exit::Succeeded)
 }
 
-async fn pages(client: &Client, args: Metrics) -> Result<Vec<v1::MetricPoint>, Error> {
-    let Metrics { job, series, after_step } = args;
-    let mut request = v1::ListMetricsRequest {
-        job_id: job,
-        series,
-        after_step,
-        page_size: PAGE_SIZE,
-        ..Default::default()
-    };
+/// The points of a job's series after a step, in the order of steps; of all series where none is named.
+pub async fn pages(
+    client: &Client,
+    job_id: String,
+    series: Vec<String>,
+    after_step: u64,
+) -> Result<Vec<v1::MetricPoint>, Error> {
+    let mut request =
+        v1::ListMetricsRequest { job_id, series, after_step, page_size: PAGE_SIZE, ..Default::default() };
     let mut points = Vec::new();
     loop {
         let page = client.answer(client.jobs().list_metrics(request.clone())).await?;

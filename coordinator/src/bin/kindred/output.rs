@@ -61,13 +61,14 @@ pub struct Table {
 
 impl Table {
     /// A table with these headings.
-    pub fn new<const N: usize>(headings: [&str; N]) -> Self {
-        Self { rows: vec![headings.map(str::to_owned).to_vec()] }
+    pub fn new<T: ToString>(headings: impl IntoIterator<Item = T>) -> Self {
+        Self { rows: vec![headings.into_iter().map(|heading| heading.to_string()).collect()] }
     }
 
-    /// Adds a row; an empty cell is shown as `-`.
-    pub fn row<const N: usize>(&mut self, cells: [String; N]) {
-        self.rows.push(cells.map(|cell| if cell.is_empty() { "-".to_owned() } else { cell }).to_vec());
+    /// Adds a row of as many cells; an empty one is shown as `-`.
+    pub fn row(&mut self, cells: impl IntoIterator<Item = String>) {
+        let shown = |cell: String| if cell.is_empty() { "-".to_owned() } else { cell };
+        self.rows.push(cells.into_iter().map(shown).collect());
     }
 
     fn width(&self, column: usize) -> usize {

@@ -91,8 +91,9 @@ fn headline(job: &v1::Job) -> String {
 
 /// What a person wants to know at a glance.
 pub fn line(progress: &v1::Progress) -> String {
-    let v1::Progress { step, total_steps, epoch, total_epochs, loss, lr, .. } = progress;
-    let mut parts = vec![format!("step {step}/{total_steps}"), format!("epoch {epoch:.2}/{total_epochs}")];
+    let v1::Progress { step, total_steps, loss, lr, .. } = progress;
+    let mut parts = vec![format!("step {step}/{total_steps}")];
+    parts.extend(epoch(progress).map(|epoch| format!("epoch {epoch}")));
     // Before the first reading there is nothing to show.
     if progress.images_per_s > 0.0 {
         parts.extend([
@@ -108,6 +109,12 @@ pub fn line(progress: &v1::Progress) -> String {
         parts.push(progress.activity.clone());
     }
     parts.join("  ")
+}
+
+/// `2.51/6`; none for a job that has no epochs, since it measures.
+pub fn epoch(progress: &v1::Progress) -> Option<String> {
+    let v1::Progress { epoch, total_epochs, .. } = progress;
+    (*total_epochs > 0).then(|| format!("{epoch:.2}/{total_epochs}"))
 }
 
 #[cfg(test)]

@@ -3,13 +3,13 @@
 use std::{fs, io, path::Path};
 
 use kindred_proto::{
-    job_spec::{self, AnySpec},
+    job_spec::{self, AnySpec, SpecError},
     v1,
 };
 use uuid::Uuid;
 
 use crate::{
-    args::{Format, Global, Submit},
+    args::{Format, Global, HandIn, Submit},
     client::Client,
     exit::{Error, Exit},
     output, watch,
@@ -17,7 +17,12 @@ use crate::{
 
 /// Checks the file here first, so that a mistake needs no coordinator to be found.
 pub async fn run(global: &Global, args: Submit) -> Result<Exit, Error> {
-    let spec = read(&args.file, &args.overrides)?;
+    let spec = read(&args.file, &args.hand_in.overrides)?;
+    hand_in(global, spec, args.hand_in).await
+}
+
+/// Hands in a checked job, prints its id, and follows it if asked to.
+pub async fn hand_in(global: &Global, spec: v1::JobSpec, args: HandIn) -> Result<Exit, Error> {
     if args.dry_run {
         return dry_run(global, spec).await;
     }
@@ -68,14 +73,21 @@ async fn create(client: &Client, request: v1::CreateJobRequest) -> Result<v1::Jo
 
 /// The job in a file, with every default filled in.
 pub fn read(file: &Path, overrides: &[String]) -> Result<v1::JobSpec, Error> {
-    let name = file.display();
+    check(job_spec::from_yaml(&text_of(file)?, overrides), &file.display().to_string())
+}
+
+/// The text of a file, or of standard input for `-`.
+pub fn text_of(file: &Path) -> Result<String, Error> {
     let text = match file.as_os_str() == "-" {
         true => io::read_to_string(io::stdin()),
         false => fs::read_to_string(file),
     };
-    let text = text.map_err(|error| Error::invalid(format!("cannot read {name}: {error}")))?;
-    let checked = job_spec::from_yaml(&text, overrides).and_then(|wire| AnySpec::check(&wire));
-    match checked {
+    text.map_err(|error| Error::invalid(format!("cannot read {}: {error}", file.display())))
+}
+
+/// What was read from `name`, with every default filled in.
+pub fn check(read: Result<v1::JobSpec, SpecError>, name: &str) -> Result<v1::JobSpec, Error> {
+    match read.and_then(|wire| AnySpec::check(&wire)) {
         Ok(spec) => Ok(spec.to_wire()),
         Err(error) => {
             let faults =

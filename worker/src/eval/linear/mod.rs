@@ -39,12 +39,12 @@ pub(super) fn accuracy(
     probe: &LinearProbe,
     session: &Session,
 ) -> Result<Figures, Error> {
+    let scaler = Scaler::fit(&train.rows_nf, probe.scaling);
     let labelled = match probe.labelled_share {
         Some(share) => Some(share_of_each_class(train, n_classes, share, session)?),
         None => None,
     };
     let train = labelled.as_ref().unwrap_or(train);
-    let scaler = Scaler::fit(&train.rows_nf, probe.scaling);
     let train = Labelled { rows_nf: scaler.apply(&train.rows_nf), labels_n: train.labels_n.shallow_clone() };
     let classifier = match &probe.solver {
         Solver::Lbfgs(settings) => lbfgs::fit(&train, n_classes, settings, session)?,
@@ -100,7 +100,7 @@ struct Scaler {
 }
 
 impl Scaler {
-    /// By the statistics of the rows that the probe is fitted to.
+    /// By the statistics of all training images: labels are not needed for them.
     fn fit(rows_nf: &Tensor, scaling: Scaling) -> Self {
         let has_unit_rows = scaling == Scaling::UnitStandard;
         let plain = Self { has_unit_rows, standard: None };

@@ -68,7 +68,7 @@ fn with_more_than_five_classes_the_five_highest_are_counted_too() {
 }
 
 #[test]
-fn features_are_scaled_by_what_the_probe_is_fitted_to() {
+fn features_are_scaled_as_the_recipe_says() {
     let rows = Tensor::from_slice(&[3.0, 4.0, 0.0, 2.0]).view([2, 2]);
     let scaled =
         |scaling| Vec::<f64>::try_from(Scaler::fit(&rows, scaling).apply(&rows).view([-1])).expect("flat");
