@@ -51,12 +51,14 @@ impl Vit {
     }
 
     pub(super) fn check_views(&self, views: &[View], at: &Scope) {
+        let patch = self.patch_size;
         for (idx, view) in views.iter().enumerate() {
-            let (size, patch) = (view.crop.size, self.patch_size);
+            let size = view.output_size();
             if !size.is_multiple_of(patch) {
+                let field = if view.jigsaw.is_some() { "jigsaw.patch_size" } else { "crop.size" };
                 let message =
                     format!("must be a multiple of the encoder's patch, {patch} pixels, not {size}");
-                at.violate(&format!("views[{idx}].crop.size"), message);
+                at.violate(&format!("views[{idx}].{field}"), message);
             }
         }
     }
