@@ -1,6 +1,6 @@
 //! The network that is kept.
 
-use super::{data::DataKind, view::View};
+use super::{data::DataKind, methods::Share, view::View};
 use crate::{
     scope::Scope,
     v1::{self, encoder::Kind, res_net},
@@ -195,6 +195,12 @@ impl BatchNorm {
             at.violate("group_size", message);
         }
         Self::Groups { size }
+    }
+
+    /// What a rank passes at once.
+    pub(super) fn share_of(self, n_images: u32) -> Share {
+        let group = if let Self::Groups { size } = self { Some(size) } else { None };
+        Share { n_images, group }
     }
 
     fn to_wire(self) -> v1::BatchNorm {

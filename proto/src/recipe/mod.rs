@@ -63,14 +63,15 @@ impl Recipe {
         let data = DataSource::check(wire.data.as_ref(), &at.field("data"));
         let encoder_at = at.field("encoder");
         let encoder = Encoder::check(wire.encoder.as_ref(), &data.kind, &encoder_at);
-        let method = Method::check(wire.method.as_ref(), &encoder, &at.field("method"));
+        let mut method = Method::check(wire.method.as_ref(), &encoder, &at.field("method"));
         let published = method.published(encoder.stem());
         let training = Training::check(wire.training, &published, ranks, &at.field("training"));
         let (batch, epochs) = (training.global_batch, training.epochs);
         method.check_queue(batch, &at.field("method"));
         check_limit(&data, batch, at);
-        let batch_norm =
-            BatchNorm::check(wire.encoder.as_ref(), training.images_per_pass(ranks), &encoder_at);
+        let images_per_pass = training.images_per_pass(ranks);
+        let batch_norm = BatchNorm::check(wire.encoder.as_ref(), images_per_pass, &encoder_at);
+        method.settle(&batch_norm.share_of(images_per_pass), &at.field("method"));
         let views = check_views(&wire.views, &method, (encoder.stem(), &data), at);
         encoder.check_views(&views, at);
         Self {

@@ -10,11 +10,11 @@
 //! Shape legend: B local batch, D embedding, K queue.
 
 use kindred_proto::{job_spec::JobSpec, recipe::methods};
-use tch::{Kind, Reduction, Tensor};
+use tch::{Kind, Tensor};
 
 use super::{
     At, Embeddings, Gathered, Input, Loss, Method,
-    contrast::{cosines, positive_cosine},
+    contrast::{cosines, cross_entropy, positive_cosine},
     momentum_pair::{Heads, MomentumPair, queue, queue_entries},
 };
 use crate::{
@@ -31,7 +31,8 @@ pub struct MocoV2 {
 
 impl MocoV2 {
     /// Builds both branches and the queue.
-    pub fn new(recipe: &methods::MocoV2, spec: &JobSpec, n_channels: u32, setup: &Setup) -> Self {
+    pub fn new(recipe: &impl AsRef<methods::MocoV2>, spec: &JobSpec, n_channels: u32, setup: &Setup) -> Self {
+        let recipe = recipe.as_ref();
         let heads = Heads { projector: &recipe.projector, predictor: None };
         let pair = MomentumPair::new(&heads, spec, n_channels, setup);
         Self { recipe: recipe.clone(), pair, queue: queue(recipe.queue_size, &recipe.projector, setup) }
@@ -49,7 +50,7 @@ pub fn logits(q_bd: &Tensor, k_bd: &Tensor, queue_kd: &Tensor, temperature: f64)
 /// Cross-entropy with the own key, column 0, as the label.
 pub fn loss(logits_bc: &Tensor) -> Tensor {
     let labels_b = Tensor::zeros([logits_bc.size()[0]], (Kind::Int64, logits_bc.device()));
-    logits_bc.cross_entropy_loss(&labels_b, None::<&Tensor>, Reduction::Mean, -100, 0.0)
+    cross_entropy(logits_bc, &labels_b)
 }
 
 impl Method for MocoV2 {

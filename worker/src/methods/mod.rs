@@ -16,13 +16,19 @@ use crate::{
     nn::{Encoder, Entry, Role, Setup},
 };
 
+pub mod clsa;
+pub mod co2;
 mod contrast;
+pub mod isd;
+pub mod moco_v1;
 pub mod moco_v2;
 mod momentum;
 mod momentum_pair;
+pub mod ressl;
+pub mod sane;
 pub mod sce;
 
-pub use contrast::cosines;
+pub use contrast::{cosines, cross_entropy, log_relations, own_mask};
 pub use momentum::{cosine_between, momentum};
 
 /// The views of this rank's images.
@@ -157,6 +163,12 @@ macro_rules! methods {
 methods! {
     moco_v2::MocoV2,
     sce::Sce,
+    moco_v1::MocoV1,
+    ressl::Ressl,
+    co2::Co2,
+    clsa::Clsa,
+    isd::Isd,
+    sane::Sane,
 }
 
 fn setup(spec: &JobSpec, device: Device) -> Setup {

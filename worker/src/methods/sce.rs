@@ -21,11 +21,11 @@ use kindred_proto::{
     job_spec::JobSpec,
     recipe::methods::{self, SelfMode},
 };
-use tch::{Kind, Tensor, no_grad};
+use tch::{Tensor, no_grad};
 
 use super::{
     At, Embeddings, Gathered, Input, Loss, Method,
-    contrast::{cosines, positive_cosine},
+    contrast::{cosines, mean, own_mask, positive_cosine, soft_cross_entropy},
     momentum::momentum,
     momentum_pair::{Heads, MomentumPair, queue, queue_entries},
 };
@@ -34,7 +34,8 @@ use crate::{
     nn::{Encoder, Entry, Setup},
 };
 
-/// The method with its networks. Symmetric: each view is query and key; else view 0 is the key, view 1 the query.
+/// The method with its networks. Symmetric: views 0 and 1 are query and key each, and the local views, if any, are
+/// queries; else view 0 is the key, view 1 the query.
 pub struct Sce {
     recipe: methods::Sce,
     pair: MomentumPair,
@@ -63,8 +64,7 @@ pub fn target(key_cosines_bc: &Tensor, is_own_bc: &Tensor, recipe: &methods::Sce
 
 /// Cross-entropy of the prediction p¹, given the query's cosines with the columns, with w².
 pub fn loss(query_cosines_bc: &Tensor, target_bc: &Tensor, recipe: &methods::Sce) -> Tensor {
-    let log_p_bc = (query_cosines_bc / recipe.temperature).log_softmax(1, None);
-    -(target_bc * log_p_bc).sum_dim_intlist([1_i64].as_slice(), false, None).mean(None)
+    soft_cross_entropy(target_bc, &(query_cosines_bc / recipe.temperature))
 }
 
 /// One term of the objective.
@@ -105,13 +105,7 @@ pub fn terms(
 
 /// `[1, C]`: true in column 0.
 fn is_first(columns_bc: &Tensor) -> Tensor {
-    let is_first_1c = Tensor::zeros([1, columns_bc.size()[1]], (Kind::Bool, columns_bc.device()));
-    let _ = is_first_1c.select(1, 0).fill_(1);
-    is_first_1c
-}
-
-fn mean(scalars: &[Tensor]) -> Tensor {
-    Tensor::stack(scalars, 0).mean(None)
+    own_mask((1, columns_bc.size()[1]), 0, columns_bc.device())
 }
 
 impl Method for Sce {
@@ -122,7 +116,7 @@ impl Method for Sce {
     fn embed(&mut self, input: &Input, at: &At, ranks: &Collective) -> Result<Embeddings, Error> {
         let views = &input.views;
         let (queries, keys) =
-            if self.recipe.symmetric { (&views[..2], &views[..2]) } else { (&views[1..2], &views[..1]) };
+            if self.recipe.symmetric { (&views[..], &views[..2]) } else { (&views[1..], &views[..1]) };
         let key = |view| match self.recipe.shuffle_bn {
             true => self.pair.shuffled_keys(view, at, ranks),
             false => self.pair.keys(view, ranks),

@@ -13,7 +13,7 @@ use super::{
 };
 use crate::collective::Error;
 
-/// Linear layers with ReLU between them.
+/// Linear layers with ReLU between them; without a layer, what it is given.
 pub struct Head {
     layers: Vec<Layer>,
     entries: Vec<Entry>,
@@ -22,6 +22,9 @@ pub struct Head {
 impl Head {
     /// From features to embeddings, on both branches.
     pub fn projector(recipe: &Projector, inputs: i64, setup: &Setup) -> Self {
+        if recipe.identity {
+            return Self { layers: Vec::new(), entries: Vec::new() };
+        }
         let hidden = Style { has_norm: recipe.batch_norm, has_affine: true, has_bias: !recipe.batch_norm };
         let has_norm = recipe.last_batch_norm;
         let last = Style { has_norm, has_affine: false, has_bias: !has_norm };
@@ -29,10 +32,10 @@ impl Head {
         Self::new("projector", Plan { inputs, widths, hidden, last }, setup)
     }
 
-    /// From embeddings to embeddings, on the online branch. No layer has a bias, as in MoCo v3 and SCE.
+    /// From embeddings to embeddings, on the online branch. The hidden layer has no bias.
     pub fn predictor(recipe: &Predictor, embedding_dim: i64, setup: &Setup) -> Self {
         let hidden = Style { has_norm: true, has_affine: true, has_bias: false };
-        let last = Style { has_norm: false, has_affine: false, has_bias: false };
+        let last = Style { has_norm: false, has_affine: false, has_bias: recipe.last_bias };
         let widths = vec![i64::from(recipe.hidden_dim), embedding_dim];
         Self::new("predictor", Plan { inputs: embedding_dim, widths, hidden, last }, setup)
     }
@@ -42,7 +45,7 @@ impl Head {
     /// # Errors
     /// When statistics are synchronised and a peer is lost.
     pub fn forward(&self, x: &Tensor, pass: Pass<'_>) -> Result<Tensor, Error> {
-        let (first, rest) = self.layers.split_first().expect("a head has at least its last layer");
+        let Some((first, rest)) = self.layers.split_first() else { return Ok(x.shallow_clone()) };
         rest.iter().try_fold(first.forward(x, pass)?, |mut y, layer| layer.forward(&y.relu_(), pass))
     }
 

@@ -32,6 +32,32 @@ impl Stream {
         radius * (std::f64::consts::TAU * self.unit()).cos()
     }
 
+    /// Beta distributed with both parameters the same.
+    ///
+    /// Computed from logarithms of gamma draws, so that small parameters do not underflow.
+    pub fn beta(&mut self, concentration: f64) -> f64 {
+        let (one, other) = (self.log_gamma(concentration), self.log_gamma(concentration));
+        1.0 / (1.0 + (other - one).exp())
+    }
+
+    /// Log of a gamma draw of scale 1 (Marsaglia and Tsang, 2000, with its boost by one for all shapes).
+    fn log_gamma(&mut self, shape: f64) -> f64 {
+        let boost = (1.0 - self.unit()).ln() / shape;
+        let d = shape + 2.0 / 3.0;
+        let c = 1.0 / (9.0 * d).sqrt();
+        loop {
+            let normal = self.normal();
+            let cube = (1.0 + c * normal).powi(3);
+            if cube <= 0.0 {
+                continue;
+            }
+            let log_accept = normal * normal / 2.0 + d - d * cube + d * cube.ln();
+            if (1.0 - self.unit()).ln() < log_accept {
+                return (d * cube).ln() + boost;
+            }
+        }
+    }
+
     /// A permutation of `0..n` (Fisher and Yates).
     pub fn permutation(&mut self, n: usize) -> Vec<i64> {
         let mut order: Vec<i64> = (0..n as i64).collect();
@@ -79,6 +105,21 @@ mod tests {
         assert!(order.windows(2).any(|pair| pair[0] > pair[1]));
         order.sort_unstable();
         assert_eq!(order, (0..50).collect::<Vec<i64>>());
+    }
+
+    #[test]
+    fn beta_draws_have_the_moments_of_their_distribution() {
+        for concentration in [0.1, 1.0, 2.0] {
+            let mut stream = Stream::new(0, "test");
+            let draws: Vec<f64> = (0..20_000).map(|_| stream.beta(concentration)).collect();
+            let moment = |power| draws.iter().map(|draw| (draw - 0.5).powi(power)).sum::<f64>() / 20_000.0;
+            // Of Beta(a, a): variance 1 / (4 (2a + 1)), fourth central moment 3 / (16 (2a + 1)(2a + 3)).
+            let spread = 2.0 * concentration + 1.0;
+            assert!(moment(1).abs() < 0.01, "{concentration}");
+            assert!((moment(2) - 0.25 / spread).abs() < 0.003, "{concentration}");
+            assert!((moment(4) - 3.0 / (16.0 * spread * (spread + 2.0))).abs() < 0.001, "{concentration}");
+            assert!(draws.iter().all(|draw| (0.0..=1.0).contains(draw)), "{concentration}");
+        }
     }
 
     #[test]

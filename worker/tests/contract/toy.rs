@@ -2,7 +2,7 @@
 
 use kindred_proto::{
     job_spec::{self, JobSpec},
-    recipe::{AdamW, Network, Rule, Vit},
+    recipe::{AdamW, Network, Rule, View, Vit},
 };
 use kindred_worker::{
     collective::{Collective, on_threads},
@@ -16,7 +16,7 @@ use tch::{Device, Kind, Tensor, no_grad};
 pub const GLOBAL_BATCH: i64 = 16;
 
 /// Every method, and every form of it that takes another path: a name and its part of the recipe.
-pub const METHODS: [(&str, &str); 4] = [
+pub const METHODS: [(&str, &str); 15] = [
     ("moco_v2", "{queue_size: 40, momentum: 0.9, projector: {hidden_dims: [16], out_dim: 8}}"),
     ("sce", "{queue_size: 40, projector: {hidden_dims: [16], out_dim: 8}}"),
     (
@@ -25,6 +25,37 @@ pub const METHODS: [(&str, &str); 4] = [
          projector: {hidden_dims: [16], out_dim: 8, last_batch_norm: true}, predictor: {hidden_dim: 16}}",
     ),
     ("sce", "{queue_size: 40, lambda: 1.0, projector: {hidden_dims: [], out_dim: 8}}"),
+    ("sce", "{queue_size: 40, local_views: 1, projector: {hidden_dims: [16], out_dim: 8}}"),
+    ("moco_v1", "{temperature: 0.2, queue_size: 40, momentum: 0.9, projector: {out_dim: 8}}"),
+    ("ressl", "{queue_size: 40, momentum: 0.9, projector: {hidden_dims: [16], out_dim: 8}}"),
+    (
+        "ressl",
+        "{queue_size: 40, momentum: 0.9, student_views: 2, projector: {hidden_dims: [16], out_dim: 8}}",
+    ),
+    ("co2", "{queue_size: 40, momentum: 0.9, projector: {hidden_dims: [16], out_dim: 8}}"),
+    (
+        "co2",
+        "{queue_size: 40, momentum: 0.9, includes_positive: true, projector: {hidden_dims: [16], out_dim: 8}}",
+    ),
+    (
+        "clsa",
+        "{queue_size: 40, momentum: 0.9, strong_weight: 0.1, weak_views: 2, strong_views: 2, projector: {hidden_dims: [16], out_dim: 8}}",
+    ),
+    // The gradient of a bias ahead of normalisation is zero but for rounding: the projector ends without one.
+    (
+        "isd",
+        "{queue_size: 40, momentum: 0.9, projector: {hidden_dims: [16], out_dim: 8, last_batch_norm: true}}",
+    ),
+    ("isd", "{form: plain, queue_size: 40, momentum: 0.9}"),
+    (
+        "sane",
+        "{queue_size: 40, momentum: 0.9, mixup_group_size: 4, projector: {hidden_dims: [16], out_dim: 8}}",
+    ),
+    (
+        "sane",
+        "{queue_size: 40, momentum: 0.9, mixup_group_size: 4, mixup_views: 2, strong: true, mixup_scope: image, \
+         mixup_concentration: 0.1, label_weight_end: 10.0, projector: {hidden_dims: [16], out_dim: 8}}",
+    ),
 ];
 
 /// A job of one method.
@@ -50,18 +81,21 @@ pub fn transformer(spec: &JobSpec) -> JobSpec {
     spec
 }
 
-/// Two views of the images of a step: one smooth pattern an image, noise of its own a view. `[N, 1, 16, 16]` each.
-pub fn images(step: u64, kind: Kind) -> Vec<Tensor> {
+/// The views of the images of a step: one smooth pattern an image, noise of its own a view. `[N, 1, S, S]` each; views of
+/// 28 pixels become 16, others in proportion.
+pub fn images(views: &[View], step: u64, kind: Kind) -> Vec<Tensor> {
     let noise = |name: String, shape: &[i64], scale: f64| {
         let mut stream = Stream::new(step, &name);
         let values: Vec<f64> = (0..shape.iter().product::<i64>()).map(|_| scale * stream.normal()).collect();
         Tensor::from_slice(&values).view(shape)
     };
     let coarse = noise("pattern".to_owned(), &[GLOBAL_BATCH, 1, 4, 4], 1.0);
-    let pattern = coarse.upsample_bilinear2d([16, 16], false, None, None);
-    let view =
-        |view| (&pattern + noise(format!("view {view}"), &[GLOBAL_BATCH, 1, 16, 16], 0.1)).to_kind(kind);
-    (0..2).map(view).collect()
+    let view = |(idx, view): (usize, &View)| {
+        let size = i64::from(view.crop.size * 16 / 28);
+        let pattern = coarse.upsample_bilinear2d([size, size], false, None, None);
+        (pattern + noise(format!("view {idx}"), &[GLOBAL_BATCH, 1, size, size], 0.1)).to_kind(kind)
+    };
+    views.iter().enumerate().map(view).collect()
 }
 
 /// Tensors by name.
@@ -81,6 +115,7 @@ pub struct Trace {
 pub struct Rank {
     trainer: Trainer,
     trace: Trace,
+    views: Vec<View>,
     kind: Kind,
     lr: f64,
 }
@@ -94,7 +129,8 @@ impl Rank {
         let kind = method.parameters()[0].1.kind();
         let trainer = Trainer::new(method, spec, collective).expect("all ranks are alike");
         let trace = Trace { losses: Vec::new(), gradients: Vec::new(), states: Vec::new() };
-        Self { trainer, trace, kind, lr: spec.recipe.optimizer.lr() }
+        let (views, lr) = (spec.recipe.views.clone(), spec.recipe.optimizer.lr());
+        Self { trainer, trace, views, kind, lr }
     }
 
     /// Sets the learning rate.
@@ -109,7 +145,8 @@ impl Rank {
         let share = GLOBAL_BATCH / i64::from(collective.world_size());
         let first = share * i64::from(collective.rank());
         for step in start..end {
-            let views = images(step, self.kind).iter().map(|view| view.narrow(0, first, share)).collect();
+            let images = images(&self.views, step, self.kind);
+            let views = images.iter().map(|view| view.narrow(0, first, share)).collect();
             let samples_b = Tensor::arange(share, (Kind::Int64, Device::Cpu)) + first;
             let at = At { step, total_steps: 100, steps_per_epoch: 10 };
             let input = Input { views, samples_b };

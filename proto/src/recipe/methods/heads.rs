@@ -16,13 +16,31 @@ pub struct Projector {
     pub batch_norm: bool,
     /// Batch normalisation after the last layer, without affine parameters.
     pub last_batch_norm: bool,
+    /// No layer at all: the embedding is the feature.
+    pub identity: bool,
 }
 
 impl Projector {
+    /// Linear layers without batch normalisation.
+    pub(super) fn plain(hidden_dims: Vec<u32>, out_dim: u32) -> Self {
+        Self { hidden_dims, out_dim, batch_norm: false, last_batch_norm: false, identity: false }
+    }
+
+    /// No layer.
+    pub(super) fn identity(encoder: &Encoder) -> Self {
+        Self { identity: true, ..Self::plain(Vec::new(), encoder.feature_dim()) }
+    }
+
     /// What is not given is taken from `default`.
     pub(super) fn check(wire: Option<&v1::Projector>, default: Self, encoder: &Encoder, at: &Scope) -> Self {
         let wire = wire.cloned().unwrap_or_default();
         let at = &at.field("projector");
+        if wire.identity.unwrap_or(default.identity) {
+            if wire != (v1::Projector { identity: wire.identity, ..v1::Projector::default() }) {
+                at.violate("identity", "is true although other fields ask for layers: leave it or them out");
+            }
+            return Self::identity(encoder);
+        }
         if wire.hidden_dims.len() > 8 {
             at.violate("hidden_dims", format!("must hold at most 8 widths, not {}", wire.hidden_dims.len()));
         }
@@ -45,16 +63,21 @@ impl Projector {
             out_dim: at.number("out_dim", wire.out_dim, default.out_dim, 1..=MAX_DIM),
             batch_norm: wire.batch_norm.unwrap_or(default.batch_norm),
             last_batch_norm: wire.last_batch_norm.unwrap_or(default.last_batch_norm),
+            identity: false,
         }
     }
 
     pub(super) fn to_wire(&self) -> v1::Projector {
+        if self.identity {
+            return v1::Projector { identity: Some(true), ..v1::Projector::default() };
+        }
         v1::Projector {
             hidden_dims: self.hidden_dims.clone(),
             out_dim: Some(self.out_dim),
             batch_norm: Some(self.batch_norm),
             last_batch_norm: Some(self.last_batch_norm),
             linear: Some(self.hidden_dims.is_empty()),
+            identity: Some(false),
         }
     }
 }
@@ -64,18 +87,34 @@ impl Projector {
 pub struct Predictor {
     /// Width of the hidden layer.
     pub hidden_dim: u32,
+    /// Whether the last layer has a bias.
+    pub last_bias: bool,
 }
 
 impl Predictor {
     /// A width of 0 asks for no predictor; without a message the default holds.
     pub(super) fn check(wire: Option<&v1::Predictor>, default: Option<u32>, at: &Scope) -> Option<Self> {
-        let given = wire.and_then(|predictor| predictor.hidden_dim).or(default).unwrap_or(0);
-        at.field("predictor").within("hidden_dim", given, 0..=MAX_DIM);
-        (given > 0).then_some(Self { hidden_dim: given })
+        let wire = wire.copied().unwrap_or_default();
+        let hidden_dim = wire.hidden_dim.or(default).unwrap_or(0);
+        at.field("predictor").within("hidden_dim", hidden_dim, 0..=MAX_DIM);
+        (hidden_dim > 0).then_some(Self { hidden_dim, last_bias: wire.last_bias.unwrap_or(false) })
+    }
+
+    /// For methods that collapse without one.
+    pub(super) fn check_required(wire: Option<&v1::Predictor>, default: Self, at: &Scope) -> Self {
+        let wire = wire.copied().unwrap_or_default();
+        let at = &at.field("predictor");
+        Self {
+            hidden_dim: at.number("hidden_dim", wire.hidden_dim, default.hidden_dim, 1..=MAX_DIM),
+            last_bias: wire.last_bias.unwrap_or(default.last_bias),
+        }
     }
 
     pub(super) fn to_wire(predictor: Option<&Self>) -> v1::Predictor {
-        v1::Predictor { hidden_dim: Some(predictor.map_or(0, |predictor| predictor.hidden_dim)) }
+        v1::Predictor {
+            hidden_dim: Some(predictor.map_or(0, |predictor| predictor.hidden_dim)),
+            last_bias: predictor.map(|predictor| predictor.last_bias),
+        }
     }
 }
 

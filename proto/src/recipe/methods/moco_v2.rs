@@ -23,20 +23,38 @@ pub struct MocoV2 {
     pub projector: Projector,
 }
 
+impl MocoV2 {
+    /// Keys in the queue and momentum of the key encoder, for methods that take them over.
+    pub(super) fn memory(stem: Stem) -> (u32, f64) {
+        match stem {
+            Stem::Cifar => (4_096, 0.99),
+            Stem::ImageNet => (65_536, 0.999),
+        }
+    }
+
+    /// The rest of the recipe, for methods that take it over.
+    pub(super) fn trained_with(stem: Stem) -> Published {
+        let (global_batch, weight_decay) = match stem {
+            Stem::Cifar => (512, 5e-4),
+            Stem::ImageNet => (256, 1e-4),
+        };
+        Published { global_batch, weight_decay, ..Published::MOCO }
+    }
+}
+
+impl AsRef<Self> for MocoV2 {
+    fn as_ref(&self) -> &Self {
+        self
+    }
+}
+
 impl Parameters for MocoV2 {
     type Wire = v1::MocoV2;
 
     fn check(wire: &v1::MocoV2, encoder: &Encoder, at: &Scope) -> Self {
-        let (temperature, queue_size, momentum) = match encoder.stem() {
-            Stem::Cifar => (0.1, 4_096, 0.99),
-            Stem::ImageNet => (0.2, 65_536, 0.999),
-        };
-        let projector = Projector {
-            hidden_dims: vec![encoder.feature_dim()],
-            out_dim: 128,
-            batch_norm: false,
-            last_batch_norm: false,
-        };
+        let temperature = if encoder.stem() == Stem::Cifar { 0.1 } else { 0.2 };
+        let (queue_size, momentum) = Self::memory(encoder.stem());
+        let projector = Projector::plain(vec![encoder.feature_dim()], 128);
         Self {
             temperature: at.number("temperature", wire.temperature, temperature, positive_to(100.0)),
             queue_size: at.number("queue_size", wire.queue_size, queue_size, 1..=1 << 24),
@@ -46,11 +64,7 @@ impl Parameters for MocoV2 {
     }
 
     fn published(&self, stem: Stem) -> Published {
-        let (global_batch, weight_decay) = match stem {
-            Stem::Cifar => (512, 5e-4),
-            Stem::ImageNet => (256, 1e-4),
-        };
-        Published { global_batch, weight_decay, ..Published::MOCO }
+        Self::trained_with(stem)
     }
 
     /// "aug+" twice.

@@ -8,14 +8,27 @@ use crate::{
     v1::{self, method::Kind},
 };
 
+mod clsa;
+mod co2;
+mod crops;
 mod heads;
+mod isd;
+mod moco_v1;
 mod moco_v2;
 mod published;
+mod ressl;
+mod sane;
 mod sce;
 
+pub use clsa::Clsa;
+pub use co2::Co2;
 pub use heads::{MomentumSchedule, Predictor, Projector};
+pub use isd::{Form, Isd};
+pub use moco_v1::MocoV1;
 pub use moco_v2::MocoV2;
 pub(super) use published::Published;
+pub use ressl::Ressl;
+pub use sane::{MixupScope, Sane};
 pub use sce::{Sce, SelfMode};
 
 /// What the recipe asks of each method's parameters.
@@ -25,6 +38,9 @@ trait Parameters: Sized {
 
     /// Every default filled in, every bound enforced.
     fn check(wire: &Self::Wire, encoder: &Encoder, at: &Scope) -> Self;
+
+    /// Fills in what follows from the images that a rank passes at once, and enforces its bounds.
+    fn settle(&mut self, _share: &Share, _at: &Scope) {}
 
     /// With nothing left out.
     fn to_wire(&self) -> Self::Wire;
@@ -39,6 +55,14 @@ trait Parameters: Sized {
     fn queue(&self) -> Option<QueueUse> {
         None
     }
+}
+
+/// What a rank of the submitted job passes at once.
+pub(super) struct Share {
+    /// Images in it.
+    pub n_images: u32,
+    /// Images that share batch statistics, where these are groups of it.
+    pub group: Option<u32>,
 }
 
 /// How a method uses its queue.
@@ -82,6 +106,10 @@ macro_rules! methods {
                 v1::Method { kind: Some(kind) }
             }
 
+            pub(super) fn settle(&mut self, share: &Share, at: &Scope) {
+                match self { $(Self::$Name(method) => method.settle(share, &at.field($field)),)* }
+            }
+
             pub(super) fn published(&self, stem: Stem) -> Published {
                 match self { $(Self::$Name(method) => method.published(stem),)* }
             }
@@ -102,6 +130,18 @@ methods! {
     MocoV2 = "moco_v2",
     /// SCE.
     Sce = "sce",
+    /// MoCo v1.
+    MocoV1 = "moco_v1",
+    /// ReSSL.
+    Ressl = "ressl",
+    /// CO2.
+    Co2 = "co2",
+    /// CLSA.
+    Clsa = "clsa",
+    /// ISD.
+    Isd = "isd",
+    /// SANE.
+    Sane = "sane",
 }
 
 impl Method {

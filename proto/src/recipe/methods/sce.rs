@@ -25,17 +25,20 @@ pub struct Sce {
     pub momentum: f64,
     /// How it moves. Default cosine to one (constant with the CIFAR stem; code).
     pub momentum_schedule: MomentumSchedule,
-    /// Both directions. Default true (false with the CIFAR stem: view 0 is the target; code).
+    /// Both directions. Default true (with the CIFAR stem and without local views false: view 0 is the target; code).
     pub symmetric: bool,
     /// What the own key is in the target relations. Default masked (paper).
     pub self_mode: SelfMode,
     /// Projector of both branches. Default: two hidden layers of the feature width, 256 out, BN after every layer;
-    /// with the CIFAR stem one hidden layer of the feature width with BN, 128 out (code).
+    /// with local views hidden layers of twice that width; with the CIFAR stem one hidden layer of the feature width with
+    /// BN, 128 out (code).
     pub projector: Projector,
     /// Predictor of the online branch. Default: one of width 4,096 (none with the CIFAR stem; code).
     pub predictor: Option<Predictor>,
     /// Keys are normalised among shuffled images. Default false (true with the CIFAR stem; code).
     pub shuffle_bn: bool,
+    /// Small views beside the two global ones. Default 0; the multi-crop configuration has 4 (code).
+    pub local_views: u32,
 }
 
 impl Parameters for Sce {
@@ -47,6 +50,7 @@ impl Parameters for Sce {
         let predictor = if is_cifar { None } else { Some(4_096) };
         let momentum_schedule =
             if is_cifar { MomentumSchedule::Constant } else { MomentumSchedule::CosineToOne };
+        let local_views = at.number("local_views", wire.local_views, 0, 0..=16);
         let sce = Self {
             temperature: at.number("temperature", wire.temperature, 0.1, positive_to(100.0)),
             target_temperature: at.number(
@@ -59,12 +63,21 @@ impl Parameters for Sce {
             queue_size: at.number("queue_size", wire.queue_size, queue_size, 1..=1 << 24),
             momentum: at.number("momentum", wire.momentum, 0.99, 0.0..=1.0),
             momentum_schedule: MomentumSchedule::check(wire.momentum_schedule, momentum_schedule, at),
-            symmetric: wire.symmetric.unwrap_or(!is_cifar),
+            symmetric: wire.symmetric.unwrap_or(!is_cifar || local_views > 0),
             self_mode: SelfMode::check(wire.self_mode, at),
-            projector: Projector::check(wire.projector.as_ref(), default_projector(encoder), encoder, at),
+            projector: Projector::check(
+                wire.projector.as_ref(),
+                default_projector(encoder, local_views),
+                encoder,
+                at,
+            ),
             predictor: Predictor::check(wire.predictor.as_ref(), predictor, at),
             shuffle_bn: wire.shuffle_bn.unwrap_or(is_cifar),
+            local_views,
         };
+        if local_views > 0 && !sce.symmetric {
+            at.violate("symmetric", "must be true with `local_views`: both global views are targets");
+        }
         at.ordered(("target_temperature", sce.target_temperature), ("temperature", sce.temperature));
         sce
     }
@@ -90,8 +103,15 @@ impl Parameters for Sce {
         }
     }
 
-    /// ImageNet: the two global views. CIFAR: a weak one for the target, then a strong one.
+    /// ImageNet: the two global views. CIFAR: a weak one for the target, then a strong one. Local views in the order of
+    /// their published sizes, again from the largest after the fourth.
     fn published_views(&self, stem: Stem, size: u32) -> Vec<View> {
+        if self.local_views > 0 {
+            let mut views = View::sce_multi_crop(size);
+            let local = views.split_off(2);
+            views.extend(local.into_iter().cycle().take(self.local_views as usize));
+            return views;
+        }
         match stem {
             Stem::Cifar => View::sce_small(size),
             Stem::ImageNet => View::moco_v3(size),
@@ -115,25 +135,20 @@ impl Parameters for Sce {
             projector: Some(self.projector.to_wire()),
             predictor: Some(Predictor::to_wire(self.predictor.as_ref())),
             shuffle_bn: Some(self.shuffle_bn),
+            local_views: Some(self.local_views),
         }
     }
 }
 
-fn default_projector(encoder: &Encoder) -> Projector {
+fn default_projector(encoder: &Encoder, local_views: u32) -> Projector {
     let feature_dim = encoder.feature_dim();
     match encoder.stem() {
-        Stem::Cifar => Projector {
-            hidden_dims: vec![feature_dim],
-            out_dim: 128,
-            batch_norm: true,
-            last_batch_norm: false,
-        },
-        Stem::ImageNet => Projector {
-            hidden_dims: vec![feature_dim; 2],
-            out_dim: 256,
-            batch_norm: true,
-            last_batch_norm: true,
-        },
+        Stem::Cifar => Projector { batch_norm: true, ..Projector::plain(vec![feature_dim], 128) },
+        Stem::ImageNet => {
+            let hidden_dim = if local_views > 0 { 2 * feature_dim } else { feature_dim };
+            let layers = Projector::plain(vec![hidden_dim; 2], 256);
+            Projector { batch_norm: true, last_batch_norm: true, ..layers }
+        }
     }
 }
 
