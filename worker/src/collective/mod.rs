@@ -202,6 +202,11 @@ impl Collective {
     }
 }
 
+/// The row of the global batch at which this rank's begin, where each rank has `n_own`.
+pub fn first_row(ranks: &Collective, n_own: i64) -> i64 {
+    i64::from(ranks.rank()) * n_own
+}
+
 /// Makes `tensor` hold what `carried` holds; nothing is to do when they are the same tensor, since no move was needed.
 fn take_over(tensor: &Tensor, carried: &Tensor) {
     no_grad(|| tensor.shallow_clone().copy_(carried));

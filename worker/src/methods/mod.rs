@@ -19,6 +19,7 @@ use crate::{
 pub mod clsa;
 pub mod co2;
 mod contrast;
+pub mod infomin;
 pub mod isd;
 pub mod moco_v1;
 pub mod moco_v2;
@@ -169,6 +170,7 @@ methods! {
     clsa::Clsa,
     isd::Isd,
     sane::Sane,
+    infomin::Infomin,
 }
 
 fn setup(spec: &JobSpec, device: Device) -> Setup {

@@ -34,7 +34,7 @@ use super::{
     momentum_pair::{Heads, MomentumPair, queue, queue_entries},
 };
 use crate::{
-    collective::{Collective, Error, queue::Queue},
+    collective::{Collective, Error, first_row, queue::Queue},
     nn::{Encoder, Entry, Setup, Stream},
 };
 
@@ -161,7 +161,7 @@ impl Method for Sane {
 
     fn embed(&mut self, input: &Input, at: &At, ranks: &Collective) -> Result<Embeddings, Error> {
         let n = input.views[0].size()[0];
-        let rows = Rows { first: i64::from(ranks.rank()) * n, n };
+        let rows = Rows { first: first_row(ranks, n), n };
         let mut queries = vec![self.pair.queries(&input.views[0], ranks)?];
         for (pair, views) in input.views[2..].chunks_exact(2).enumerate() {
             let mixed_bchw = self.mixing(pair, &rows, at).mix(&views[0], &views[1]);

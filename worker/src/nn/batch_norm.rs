@@ -50,7 +50,12 @@ impl BatchNorm {
     pub fn forward(&self, x: &Tensor, pass: Pass<'_>) -> Result<Tensor, Error> {
         match (self.statistics, pass) {
             (recipe::BatchNorm::Groups { size }, Pass::Train(_)) => Ok(self.forward_groups(x, size.into())),
-            (recipe::BatchNorm::Synchronized, Pass::Train(ranks)) => self.forward_synchronized(x, ranks),
+            (recipe::BatchNorm::Groups { size }, Pass::TrainPatches(_, n_patches)) => {
+                Ok(self.forward_groups(x, n_patches * i64::from(size)))
+            }
+            (recipe::BatchNorm::Synchronized, Pass::Train(ranks) | Pass::TrainPatches(ranks, _)) => {
+                self.forward_synchronized(x, ranks)
+            }
             (recipe::BatchNorm::Frozen, _) | (_, Pass::Evaluate) => {
                 Ok(self.normalize(x, &self.running_mean, &self.running_var, false))
             }

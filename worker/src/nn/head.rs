@@ -22,6 +22,11 @@ pub struct Head {
 impl Head {
     /// From features to embeddings, on both branches.
     pub fn projector(recipe: &Projector, inputs: i64, setup: &Setup) -> Self {
+        Self::named("projector", recipe, inputs, setup)
+    }
+
+    /// Layers as a projector's; heads of different names begin with different values.
+    pub fn named(scope: &'static str, recipe: &Projector, inputs: i64, setup: &Setup) -> Self {
         if recipe.identity {
             return Self { layers: Vec::new(), entries: Vec::new() };
         }
@@ -29,7 +34,7 @@ impl Head {
         let has_norm = recipe.last_batch_norm;
         let last = Style { has_norm, has_affine: false, has_bias: !has_norm };
         let widths = recipe.hidden_dims.iter().chain([&recipe.out_dim]).copied().map(i64::from).collect();
-        Self::new("projector", Plan { inputs, widths, hidden, last }, setup)
+        Self::new(scope, Plan { inputs, widths, hidden, last }, setup)
     }
 
     /// From embeddings to embeddings, on the online branch. The hidden layer has no bias.

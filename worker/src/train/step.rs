@@ -10,7 +10,7 @@ use tch::{Device, Kind, TchError, Tensor};
 
 use super::micro_batches::{Passed, join, split};
 use crate::{
-    collective::Collective,
+    collective::{Collective, first_row},
     methods::{At, Embeddings, Gathered, Input, Method},
     optim::Optimizer,
 };
@@ -112,7 +112,7 @@ impl Trainer {
             queries: shared.iter().map(|q_bd| ranks.gather_with_grad(q_bd)).collect::<Result<_, _>>()?,
             keys: local.keys.iter().map(|k_bd| ranks.gather(k_bd)).collect::<Result<_, _>>()?,
             samples_n: ranks.gather(&input.samples_b)?,
-            first_row: i64::from(ranks.rank()) * input.samples_b.size()[0],
+            first_row: first_row(ranks, input.samples_b.size()[0]),
         })
     }
 

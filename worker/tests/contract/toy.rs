@@ -16,7 +16,7 @@ use tch::{Device, Kind, Tensor, no_grad};
 pub const GLOBAL_BATCH: i64 = 16;
 
 /// Every method, and every form of it that takes another path: a name and its part of the recipe.
-pub const METHODS: [(&str, &str); 15] = [
+pub const METHODS: [(&str, &str); 17] = [
     ("moco_v2", "{queue_size: 40, momentum: 0.9, projector: {hidden_dims: [16], out_dim: 8}}"),
     ("sce", "{queue_size: 40, projector: {hidden_dims: [16], out_dim: 8}}"),
     (
@@ -56,6 +56,8 @@ pub const METHODS: [(&str, &str); 15] = [
         "{queue_size: 40, momentum: 0.9, mixup_group_size: 4, mixup_views: 2, strong: true, mixup_scope: image, \
          mixup_concentration: 0.1, label_weight_end: 10.0, projector: {hidden_dims: [16], out_dim: 8}}",
     ),
+    ("infomin", "{queue_size: 40, momentum: 0.9, projector: {hidden_dims: [16], out_dim: 8}}"),
+    ("infomin", "{queue_size: 40, momentum: 0.9, beta: 0.0, projector: {hidden_dims: [16], out_dim: 8}}"),
 ];
 
 /// A job of one method.
@@ -81,8 +83,8 @@ pub fn transformer(spec: &JobSpec) -> JobSpec {
     spec
 }
 
-/// The views of the images of a step: one smooth pattern an image, noise of its own a view. `[N, 1, S, S]` each; views of
-/// 28 pixels become 16, others in proportion.
+/// The views of the images of a step: one smooth pattern an image, noise of its own a view and patch. `[N P, 1, S, S]`
+/// each; views of 28 pixels become 16, others in proportion.
 pub fn images(views: &[View], step: u64, kind: Kind) -> Vec<Tensor> {
     let noise = |name: String, shape: &[i64], scale: f64| {
         let mut stream = Stream::new(step, &name);
@@ -91,9 +93,10 @@ pub fn images(views: &[View], step: u64, kind: Kind) -> Vec<Tensor> {
     };
     let coarse = noise("pattern".to_owned(), &[GLOBAL_BATCH, 1, 4, 4], 1.0);
     let view = |(idx, view): (usize, &View)| {
-        let size = i64::from(view.crop.size * 16 / 28);
+        let (size, n_patches) = (i64::from(view.output_size() * 16 / 28), i64::from(view.n_patches()));
         let pattern = coarse.upsample_bilinear2d([size, size], false, None, None);
-        (pattern + noise(format!("view {idx}"), &[GLOBAL_BATCH, 1, size, size], 0.1)).to_kind(kind)
+        let patterns = pattern.repeat_interleave_self_int(n_patches, 0, None);
+        (noise(format!("view {idx}"), &patterns.size(), 0.1) + patterns).to_kind(kind)
     };
     views.iter().enumerate().map(view).collect()
 }
@@ -146,7 +149,11 @@ impl Rank {
         let first = share * i64::from(collective.rank());
         for step in start..end {
             let images = images(&self.views, step, self.kind);
-            let views = images.iter().map(|view| view.narrow(0, first, share)).collect();
+            let of_this_rank = |view: &Tensor| {
+                let n_patches = view.size()[0] / GLOBAL_BATCH;
+                view.narrow(0, n_patches * first, n_patches * share)
+            };
+            let views = images.iter().map(of_this_rank).collect();
             let samples_b = Tensor::arange(share, (Kind::Int64, Device::Cpu)) + first;
             let at = At { step, total_steps: 100, steps_per_epoch: 10 };
             let input = Input { views, samples_b };

@@ -7,6 +7,7 @@ use kindred_proto::{
 use kindred_worker::nn::{Stream, normalize};
 use tch::Tensor;
 
+mod infomin;
 mod isd;
 mod sane;
 mod sce;

@@ -12,6 +12,7 @@ mod clsa;
 mod co2;
 mod crops;
 mod heads;
+mod infomin;
 mod isd;
 mod moco_v1;
 mod moco_v2;
@@ -23,6 +24,7 @@ mod sce;
 pub use clsa::Clsa;
 pub use co2::Co2;
 pub use heads::{MomentumSchedule, Predictor, Projector};
+pub use infomin::Infomin;
 pub use isd::{Form, Isd};
 pub use moco_v1::MocoV1;
 pub use moco_v2::MocoV2;
@@ -142,6 +144,8 @@ methods! {
     Isd = "isd",
     /// SANE.
     Sane = "sane",
+    /// InfoMin.
+    Infomin = "infomin",
 }
 
 impl Method {
