@@ -37,6 +37,27 @@ fn a_value_out_of_bounds_is_named_with_its_bound() {
         ("recipe.data.std=[0]", "recipe.data.std: must be above 0.0 and at most 1.0, not 0.0"),
         ("recipe.data.std=[1, 1, 1]", "recipe.data.std: must hold 1 value or 1, one per channel, not 3"),
         (
+            "recipe.encoder.resnet.split_channels=1",
+            "recipe.encoder.resnet.split_channels: must be at least 0 and at most 0, not 1",
+        ),
+        (
+            "recipe.method={cmc: {}}",
+            "recipe.method.cmc: needs colour images and a ResNet in two halves: see `encoder.resnet.split_channels`; \
+             recipe.views: must stay in the images' own channels: grey images have no other colour space",
+        ),
+        (
+            "recipe.method={sce: {local_views: 1, symmetric: false}}",
+            "recipe.method.sce.symmetric: must be true with `local_views`: both global views are targets",
+        ),
+        (
+            "recipe.method={sane: {mixup_group_size: 3}}",
+            "recipe.method.sane.mixup_group_size: must divide the batch of a rank, 128 images, not be 3",
+        ),
+        (
+            "recipe.method={isd: {projector: {identity: true, out_dim: 8}}}",
+            "recipe.method.isd.projector.identity: is true although other fields ask for layers: leave it or them out",
+        ),
+        (
             "recipe.data.fashion_mnist.root=''",
             "recipe.data.fashion_mnist.root: must name a folder, not be empty",
         ),

@@ -38,7 +38,7 @@ pub fn encoder_tensors(encoder: &Encoder, image_size: u32) -> Vec<(String, Tenso
     let plain = |tensor: &Tensor| tensor.detach().to_device(Device::Cpu).to_kind(Kind::Float).contiguous();
     let entries = encoder.entries().iter().map(|entry| (entry.name.clone(), plain(&entry.tensor)));
     let positions = match encoder {
-        Encoder::ResNet(_) => None,
+        Encoder::ResNet(_) | Encoder::Split(_) => None,
         Encoder::Vit(vit) => Some(("pos_embed".to_owned(), plain(&vit.positions(image_size.into())))),
     };
     entries.chain(positions).collect()
@@ -79,10 +79,12 @@ fn config(recipe: &Recipe, image_size: u32, n_channels: u32) -> Value {
     config["num_classes"] = json!(0);
     config["num_features"] = json!(recipe.encoder.feature_dim());
     config["global_pool"] = json!(global_pool);
+    let (_, color_space, statistics) = recipe.plain_view();
+    config["color_space"] = json!(color_space.name());
     config["pretrained_cfg"] = json!({
         "input_size": [n_channels, image_size, image_size],
-        "mean": recipe.data.mean,
-        "std": recipe.data.std,
+        "mean": statistics.mean,
+        "std": statistics.std,
         "num_classes": 0,
         "first_conv": first_conv,
         "classifier": classifier,
@@ -95,6 +97,7 @@ fn resnet_config(resnet: &recipe::ResNet) -> Value {
         "architecture": format!("resnet{}", resnet.depth),
         "stem": match resnet.stem { Stem::Cifar => "cifar", Stem::ImageNet => "imagenet" },
         "width": resnet.width,
+        "split_channels": resnet.split_channels,
     })
 }
 

@@ -201,7 +201,7 @@ impl DataKind {
         }
     }
 
-    fn channels(&self) -> u32 {
+    pub(super) fn channels(&self) -> u32 {
         match self {
             Self::FashionMnist { .. } => 1,
             Self::ImageFolder { channels, .. } => *channels,

@@ -46,12 +46,26 @@ impl Encoder {
         }
     }
 
-    /// Everything but `batch_norm`, whose default follows from the batch: see [`BatchNorm::check`].
-    pub(super) fn check(wire: Option<&v1::Encoder>, data: &DataKind, at: &Scope) -> Self {
+    /// One of its two networks, where each is for channels of its own.
+    pub fn half(&self) -> Option<Self> {
+        let Network::ResNet(resnet) = &self.network else { return None };
+        let network = Network::ResNet(resnet.half()?);
+        Some(Self { network, ..self.clone() })
+    }
+
+    /// Everything but `batch_norm`, whose default follows from the batch: see [`BatchNorm::check`]. `split_channels` is
+    /// the method's default.
+    pub(super) fn check(
+        wire: Option<&v1::Encoder>,
+        data: &DataKind,
+        split_channels: u32,
+        at: &Scope,
+    ) -> Self {
+        let resnet = |wire: &v1::ResNet| ResNet::check(wire, data, split_channels, &at.field("resnet"));
         let network = match wire.and_then(|encoder| encoder.kind.as_ref()) {
-            Some(Kind::Resnet(wire)) => Network::ResNet(ResNet::check(wire, data, &at.field("resnet"))),
+            Some(Kind::Resnet(wire)) => Network::ResNet(resnet(wire)),
             Some(Kind::Vit(wire)) => Network::Vit(Vit::check(wire, data, &at.field("vit"))),
-            None => Network::ResNet(ResNet::check(&v1::ResNet::default(), data, at)),
+            None => Network::ResNet(resnet(&v1::ResNet::default())),
         };
         Self { network, batch_norm: BatchNorm::Frozen }
     }
@@ -77,10 +91,13 @@ impl Encoder {
 pub struct ResNet {
     /// 18, 34, 50, 101 or 152. Default 18 with the CIFAR stem, 50 with the ImageNet stem (MoCo, SCE).
     pub depth: u32,
-    /// Channels of the first stage. Default 64, the published network; 32 has half its width (CMC, one of two branches).
+    /// Channels of the first stage, of both halves together. Default 64, the published network.
     pub width: u32,
     /// First layers. Default ImageNet for folders, CIFAR for the sets of small images.
     pub stem: Stem,
+    /// Above 0: two networks of half the width side by side, one for so many of the first channels, one for the others.
+    /// Default 0; for CMC on colour images 1 (brightness, colours; code).
+    pub split_channels: u32,
 }
 
 impl ResNet {
@@ -89,13 +106,25 @@ impl ResNet {
         if self.depth < 50 { 8 * self.width } else { 32 * self.width }
     }
 
-    fn check(wire: &v1::ResNet, data: &DataKind, at: &Scope) -> Self {
+    /// One of its two networks, if it is split.
+    pub fn half(&self) -> Option<Self> {
+        (self.split_channels > 0).then(|| Self { width: self.width / 2, split_channels: 0, ..self.clone() })
+    }
+
+    fn check(wire: &v1::ResNet, data: &DataKind, split_channels: u32, at: &Scope) -> Self {
         let stem = Stem::check(wire, data, at);
         let depth = wire.depth.unwrap_or(if stem == Stem::Cifar { 18 } else { 50 });
         if !matches!(depth, 18 | 34 | 50 | 101 | 152) {
             at.violate("depth", format!("must be 18, 34, 50, 101 or 152, not {depth}"));
         }
-        Self { depth, width: at.number("width", wire.width, 64, 1..=1024), stem }
+        let width = at.number("width", wire.width, 64, 1..=1024);
+        let most = data.channels() - 1;
+        let split_channels =
+            at.number("split_channels", wire.split_channels, split_channels.min(most), 0..=most);
+        if split_channels > 0 && !width.is_multiple_of(2) {
+            at.violate("width", format!("must be even where the encoder is split, not {width}"));
+        }
+        Self { depth, width, stem, split_channels }
     }
 
     fn to_wire(&self, batch_norm: BatchNorm) -> v1::ResNet {
@@ -105,6 +134,7 @@ impl ResNet {
         };
         v1::ResNet {
             depth: Some(self.depth),
+            split_channels: Some(self.split_channels),
             width: Some(self.width),
             stem: stem.into(),
             batch_norm: Some(batch_norm.to_wire()),

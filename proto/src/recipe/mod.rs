@@ -62,7 +62,8 @@ impl Recipe {
     pub(crate) fn check(wire: &v1::Recipe, ranks: WorldSize, at: &Scope) -> Self {
         let data = DataSource::check(wire.data.as_ref(), &at.field("data"));
         let encoder_at = at.field("encoder");
-        let encoder = Encoder::check(wire.encoder.as_ref(), &data.kind, &encoder_at);
+        let split_channels = methods::split_channels(wire.method.as_ref());
+        let encoder = Encoder::check(wire.encoder.as_ref(), &data.kind, split_channels, &encoder_at);
         let mut method = Method::check(wire.method.as_ref(), &encoder, &at.field("method"));
         let published = method.published(encoder.stem());
         let training = Training::check(wire.training, &published, ranks, &at.field("training"));
@@ -85,6 +86,14 @@ impl Recipe {
             method,
             training,
         }
+    }
+
+    /// How an image that is not augmented is shown to the network: its side in pixels, its colour space, and by what it is
+    /// normalised. All are those of view 0.
+    pub fn plain_view(&self) -> (u32, ColorSpace, Statistics) {
+        let view = &self.views[0];
+        let of_data = || Statistics { mean: self.data.mean.clone(), std: self.data.std.clone() };
+        (view.crop.size, view.color_space, view.statistics.clone().unwrap_or_else(of_data))
     }
 
     pub(crate) fn to_wire(&self) -> v1::Recipe {

@@ -3,6 +3,8 @@
 use std::panic::resume_unwind;
 use std::thread;
 
+use kindred_proto::recipe::ColorSpace;
+
 use crate::Error;
 use crate::dataset::{Dataset, DecodeScratch};
 use crate::view::{Normalize, PlainScratch};
@@ -33,7 +35,7 @@ pub struct ViewBatch {
     pub pixels: Vec<f32>,
 }
 
-/// Normalised images without augmentation: the central square of each, scaled to `size`.
+/// Normalised images without augmentation: the central square of each, scaled to `size`, in a colour space.
 ///
 /// Shape of the result: images, height, width, channels. An image of that size already is only normalised.
 ///
@@ -41,11 +43,11 @@ pub struct ViewBatch {
 /// An image that cannot be decoded, by its path; `mean` and `std` that do not fit.
 ///
 /// # Panics
-/// When an id is not in the data set.
+/// When an id is not in the data set, or grey images are to have a colour space.
 pub fn plain_batch(
     dataset: &Dataset,
     ids: &[u64],
-    size: u32,
+    (size, space): (u32, ColorSpace),
     mean: &[f64],
     std: &[f64],
     n_threads: u32,
@@ -57,7 +59,7 @@ pub fn plain_batch(
     let fill = |ids: &[u64], pixels: &mut [f32]| -> Result<(), Error> {
         let mut scratch = PlainScratch::default();
         for (&id, output) in ids.iter().zip(pixels.chunks_exact_mut(n_values)) {
-            scratch.write(dataset, id, (size, &normalize), output)?;
+            scratch.write(dataset, id, (size, space, &normalize), output)?;
         }
         Ok(())
     };
@@ -98,6 +100,7 @@ pub fn raw_pixels(dataset: &Dataset, ids: &[u64]) -> Result<Vec<f32>, Error> {
 mod tests {
     use super::*;
     use crate::testing::{folder, idx_set, open_folder, write_png};
+    use crate::view::from_rgb;
 
     #[test]
     fn a_plain_batch_of_the_right_size_is_only_normalised() {
@@ -105,9 +108,22 @@ mod tests {
         let ids = [3, 0, 3];
         let expected: Vec<f32> =
             raw_pixels(&dataset, &ids).expect("decodes").iter().map(|x| (x - 0.5) / 0.25).collect();
-        let found = plain_batch(&dataset, &ids, 4, &[0.5], &[0.25], 1).expect("decodes");
+        let found = plain_batch(&dataset, &ids, (4, ColorSpace::Rgb), &[0.5], &[0.25], 1).expect("decodes");
         assert!(found.iter().zip(&expected).all(|(found, expected)| (found - expected).abs() < 1e-6));
         assert_eq!(found.len(), 3 * 16);
+    }
+
+    #[test]
+    fn a_plain_batch_can_have_a_colour_space() {
+        let root = folder(1, (4, 4));
+        let dataset = open_folder(root.path());
+        let rgb = raw_pixels(&dataset, &[0]).expect("decodes");
+        let plain = (4, ColorSpace::YDbDr);
+        let found = plain_batch(&dataset, &[0], plain, &[0.0], &[1.0], 1).expect("decodes");
+        for (rgb, found) in rgb.chunks_exact(3).zip(found.chunks_exact(3)) {
+            let expected = from_rgb(ColorSpace::YDbDr, [0, 1, 2].map(|channel| f64::from(rgb[channel])));
+            assert!((0..3).all(|at| (f64::from(found[at]) - expected[at]).abs() < 1e-5), "{found:?}");
+        }
     }
 
     #[test]
@@ -115,7 +131,7 @@ mod tests {
         let root = folder(1, (8, 4));
         let dataset = open_folder(root.path());
         let image = dataset.image(0).expect("decodes");
-        let found = plain_batch(&dataset, &[0], 2, &[0.0], &[1.0], 1).expect("decodes");
+        let found = plain_batch(&dataset, &[0], (2, ColorSpace::Rgb), &[0.0], &[1.0], 1).expect("decodes");
         // Halving 4 x 4 pixels: a triangle over columns -1 to 2 of each half, of which the border's half is cut.
         let weights =
             [[3.0, 3.0, 1.0, 0.0], [0.0, 1.0, 3.0, 3.0]].map(|row: [f64; 4]| row.map(|weight| weight / 7.0));
@@ -136,10 +152,16 @@ mod tests {
     fn threads_change_nothing() {
         let dataset = idx_set(7, (6, 5));
         let ids: Vec<u64> = (0..7).collect();
-        let plain = |n_threads| plain_batch(&dataset, &ids, 3, &[0.4], &[0.3], n_threads).expect("decodes");
+        let plain = |n_threads| {
+            plain_batch(&dataset, &ids, (3, ColorSpace::Rgb), &[0.4], &[0.3], n_threads).expect("decodes")
+        };
         assert_eq!(plain(1), plain(3));
         assert_eq!(plain(1), plain(20));
-        assert!(plain_batch(&dataset, &[], 3, &[0.4], &[0.3], 2).expect("nothing to decode").is_empty());
+        assert!(
+            plain_batch(&dataset, &[], (3, ColorSpace::Rgb), &[0.4], &[0.3], 2)
+                .expect("nothing to decode")
+                .is_empty()
+        );
     }
 
     #[test]

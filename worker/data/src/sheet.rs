@@ -54,7 +54,7 @@ fn original(dataset: &Dataset, sample: u64, side: u32) -> Result<Tile, Error> {
     let channels = dataset.channels();
     let mut pixels = vec![0.0; (side * side * channels) as usize];
     let plain = Normalize::new(channels, &[0.0], &[1.0])?;
-    PlainScratch::default().write(dataset, sample, (side, &plain), &mut pixels)?;
+    PlainScratch::default().write(dataset, sample, (side, ColorSpace::Rgb, &plain), &mut pixels)?;
     let mut tile = Tile::new(side as usize);
     tile.paint((0, 0), &pixels, (side as usize, channels as usize));
     Ok(tile)

@@ -4,7 +4,7 @@
 
 use kindred_bridge::with_autocast;
 use kindred_data::Dataset;
-use kindred_proto::recipe::Precision;
+use kindred_proto::recipe::{ColorSpace, Precision};
 use tch::{Device, Kind, Tensor, no_grad};
 
 use super::{Error, Session};
@@ -22,9 +22,11 @@ pub(super) struct Labelled {
 pub struct Reader {
     /// Side in pixels.
     pub size: u32,
-    /// Per-channel mean of pixels in [0, 1].
+    /// What the encoder sees.
+    pub color_space: ColorSpace,
+    /// Per-channel mean in that colour space, of RGB and grey for pixels in [0, 1].
     pub mean: Vec<f64>,
-    /// Per-channel standard deviation of pixels in [0, 1].
+    /// Per-channel standard deviation, likewise.
     pub std: Vec<f64>,
     /// Threads that decode.
     pub n_threads: u32,
@@ -87,8 +89,8 @@ impl Reader {
 
     /// Normalised images `[b, C, size, size]`, channels last in memory.
     fn images(&self, dataset: &Dataset, ids: &[u64]) -> Result<Tensor, Error> {
-        let pixels =
-            kindred_data::plain_batch(dataset, ids, self.size, &self.mean, &self.std, self.n_threads)?;
+        let form = (self.size, self.color_space);
+        let pixels = kindred_data::plain_batch(dataset, ids, form, &self.mean, &self.std, self.n_threads)?;
         let size = i64::from(self.size);
         Ok(Tensor::from_slice(&pixels)
             .view([ids.len() as i64, size, size, i64::from(dataset.channels())])

@@ -90,10 +90,12 @@ impl Evaluator {
         if train.labels().is_none() || queries.labels().is_none() {
             return Ok(None);
         }
+        let (size, color_space, statistics) = recipe.plain_view();
         let reader = Reader {
-            size: recipe.views[0].crop.size,
-            mean: recipe.data.mean.clone(),
-            std: recipe.data.std.clone(),
+            size,
+            color_space,
+            mean: statistics.mean,
+            std: statistics.std,
             n_threads: recipe.training.threads_per_rank,
             precision: recipe.training.precision,
             device,

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use kindred_proto::recipe::{self, BatchNorm, Network, ResNet, Stem, Vit};
+use kindred_proto::recipe::{self, BatchNorm, ColorSpace, Network, ResNet, Stem, Vit};
 use serde::Deserialize;
 
 use super::read::{ReadError, config_path};
@@ -15,9 +15,11 @@ pub struct Description {
     pub n_channels: u32,
     /// Side of its images in pixels.
     pub size: u32,
-    /// Per-channel mean of pixels in [0, 1].
+    /// What its channels mean.
+    pub color_space: ColorSpace,
+    /// Per-channel mean in that colour space, of RGB and grey for pixels in [0, 1].
     pub mean: Vec<f64>,
-    /// Per-channel standard deviation of pixels in [0, 1].
+    /// Per-channel standard deviation, likewise.
     pub std: Vec<f64>,
     network: Network,
 }
@@ -28,8 +30,12 @@ struct Config {
     /// Of a residual network.
     stem: Option<String>,
     width: Option<u32>,
+    #[serde(default)]
+    split_channels: u32,
     /// Of a transformer.
     model_args: Option<ModelArgs>,
+    /// Left out: the image's own.
+    color_space: Option<String>,
     pretrained_cfg: Pretrained,
 }
 
@@ -61,7 +67,7 @@ impl Description {
     }
 
     fn of(config: Config) -> Result<Self, String> {
-        let network = config.network()?;
+        let (network, color_space) = (config.network()?, config.color_space()?);
         let Pretrained { input_size: [n_channels, height, size], mean, std } = config.pretrained_cfg;
         if !matches!(n_channels, 1 | 3) || height != size || !(8..=1024).contains(&size) {
             let found = [n_channels, height, size];
@@ -77,7 +83,7 @@ impl Description {
                 ));
             }
         }
-        Ok(Self { n_channels, size, mean, std, network })
+        Ok(Self { n_channels, size, color_space, mean, std, network })
     }
 
     /// Builds the network; its values are still to be loaded.
@@ -113,7 +119,26 @@ impl Config {
         };
         let width = self.width.ok_or("width is missing")?;
         within("width", width, 1024)?;
-        Ok(ResNet { depth, width, stem })
+        let split_channels = self.split_channels;
+        let [n_channels, ..] = self.pretrained_cfg.input_size;
+        if split_channels > 0 && (split_channels >= n_channels || !width.is_multiple_of(2)) {
+            return Err(format!(
+                "split_channels is {split_channels}: fewer than the {n_channels} channels and an even width are needed"
+            ));
+        }
+        Ok(ResNet { depth, width, stem, split_channels })
+    }
+
+    fn color_space(&self) -> Result<ColorSpace, String> {
+        let name = self.color_space.as_deref().unwrap_or("rgb");
+        let space =
+            ColorSpace::of_name(name).ok_or(format!("color_space is {name:?}, not one that is known"))?;
+        match self.pretrained_cfg.input_size {
+            [1, ..] if space != ColorSpace::Rgb => {
+                Err(format!("color_space is {name:?}, but the images are grey"))
+            }
+            _ => Ok(space),
+        }
     }
 
     fn vit(&self) -> Result<Vit, String> {
@@ -158,6 +183,16 @@ mod tests {
                 "pretrained_cfg.input_size is [3, 32, 33]: 1 or 3 channels and a square",
             ),
             ("[0, 0, 0]", "[0]", "pretrained_cfg.mean holds 1 values for 3 channels"),
+            (
+                "\"width\": 4",
+                "\"width\": 4, \"split_channels\": 3",
+                "split_channels is 3: fewer than the 3 channels",
+            ),
+            (
+                "\"width\": 4",
+                "\"width\": 4, \"color_space\": \"hsv\"",
+                "color_space is \"hsv\", not one that",
+            ),
             ("\"stem\"", "\"steam\"", "stem is missing, not cifar or imagenet"),
             ("\"resnet18\"", "\"vit\"", "model_args is missing"),
         ] {

@@ -17,6 +17,7 @@ use crate::{
 };
 
 pub mod clsa;
+pub mod cmc;
 pub mod co2;
 mod contrast;
 pub mod infomin;
@@ -171,6 +172,7 @@ methods! {
     isd::Isd,
     sane::Sane,
     infomin::Infomin,
+    cmc::Cmc,
 }
 
 fn setup(spec: &JobSpec, device: Device) -> Setup {

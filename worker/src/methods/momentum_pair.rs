@@ -27,9 +27,7 @@ pub(super) struct MomentumPair {
     pub online: Branch,
     pub target: Branch,
     pub momentum: Momentum,
-    seed: u64,
-    /// Whether the global batch is normalised in several groups, so that shuffling it matters.
-    has_groups: bool,
+    shuffling: Shuffling,
 }
 
 impl MomentumPair {
@@ -39,9 +37,7 @@ impl MomentumPair {
         let heads = Heads { predictor: None, ..*heads };
         let target = branch(&heads, spec, n_channels, &Setup { has_gradient: false, ..*setup });
         let momentum = Momentum::new(&online, &target);
-        let global_batch = spec.recipe.training.global_batch;
-        let has_groups = matches!(setup.batch_norm, BatchNorm::Groups { size } if size < global_batch);
-        Self { online, target, momentum, seed: setup.seed, has_groups }
+        Self { online, target, momentum, shuffling: Shuffling::new(spec, setup) }
     }
 
     /// Unit embeddings of the online branch, with gradient.
@@ -56,17 +52,43 @@ impl MomentumPair {
 
     /// As [`MomentumPair::keys`], normalised among shuffled images: see [`Shuffle`].
     pub fn shuffled_keys(&self, view_bchw: &Tensor, at: &At, ranks: &Collective) -> Result<Tensor, Error> {
-        if !self.has_groups {
-            return self.keys(view_bchw, ranks);
-        }
-        let shuffle = Shuffle { seed: self.seed, step: at.step };
-        shuffle.forward(view_bchw, ranks, |permuted_bchw| self.keys(permuted_bchw, ranks))
+        self.shuffling.forward(view_bchw, at, ranks, |images_bchw| self.keys(images_bchw, ranks))
     }
 
     /// All tensors of both branches.
     pub fn entries(&self) -> Vec<Entry> {
         let online = self.online.named("online");
         online.chain(self.target.named("target")).collect()
+    }
+}
+
+/// When and how the images of keys are shuffled.
+pub(super) struct Shuffling {
+    seed: u64,
+    /// Whether the global batch is normalised in several groups, so that shuffling it matters.
+    has_groups: bool,
+}
+
+impl Shuffling {
+    /// As batches are normalised.
+    pub fn new(spec: &JobSpec, setup: &Setup) -> Self {
+        let global_batch = spec.recipe.training.global_batch;
+        let has_groups = matches!(setup.batch_norm, BatchNorm::Groups { size } if size < global_batch);
+        Self { seed: setup.seed, has_groups }
+    }
+
+    /// Rows of `forward` for this rank's images, computed among shuffled images where that matters: see [`Shuffle`].
+    pub fn forward(
+        &self,
+        images_bchw: &Tensor,
+        at: &At,
+        ranks: &Collective,
+        forward: impl FnOnce(&Tensor) -> Result<Tensor, Error>,
+    ) -> Result<Tensor, Error> {
+        if !self.has_groups {
+            return forward(images_bchw);
+        }
+        Shuffle { seed: self.seed, step: at.step }.forward(images_bchw, ranks, forward)
     }
 }
 

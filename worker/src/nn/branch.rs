@@ -75,8 +75,13 @@ pub struct Momentum {
 impl Momentum {
     /// Pairs the parameters by name; what only the online branch has is left out.
     pub fn new(online: &Branch, target: &Branch) -> Self {
+        Self::between(online.named(""), target.named(""))
+    }
+
+    /// Pairs parameters in order; of the online ones there may be more.
+    pub fn between(online: impl Iterator<Item = Entry>, target: impl Iterator<Item = Entry>) -> Self {
         let (mut targets, mut sources) = (Vec::new(), Vec::new());
-        for (target, source) in target.named("").zip(online.named("")) {
+        for (target, source) in target.zip(online) {
             debug_assert_eq!(target.name, source.name, "the predictor comes last");
             if target.role != Role::Buffer {
                 targets.push(target.tensor);

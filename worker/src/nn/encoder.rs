@@ -7,6 +7,7 @@ use super::{
     builder::{Entry, Setup},
     pass::Pass,
     resnet::ResNet,
+    split::Split,
     vit::Vit,
 };
 use crate::collective::Error;
@@ -15,6 +16,8 @@ use crate::collective::Error;
 pub enum Encoder {
     /// A residual network.
     ResNet(ResNet),
+    /// Two residual networks side by side.
+    Split(Split),
     /// A vision transformer.
     Vit(Vit),
 }
@@ -23,7 +26,13 @@ impl Encoder {
     /// Builds the network for images of so many channels.
     pub fn new(recipe: &recipe::Encoder, n_channels: u32, setup: &Setup) -> Self {
         match &recipe.network {
-            Network::ResNet(resnet) => Self::ResNet(ResNet::new(resnet, n_channels, setup)),
+            Network::ResNet(resnet) => match resnet.half() {
+                None => Self::ResNet(ResNet::new(resnet, n_channels, setup)),
+                Some(half) => {
+                    let n_first = resnet.split_channels;
+                    Self::Split(Split::new(&half, (n_first, n_channels - n_first), setup))
+                }
+            },
             Network::Vit(vit) => Self::Vit(Vit::new(vit, n_channels, setup)),
         }
     }
@@ -38,6 +47,7 @@ impl Encoder {
     pub fn features(&self, images_bchw: &Tensor, pass: Pass<'_>) -> Result<Tensor, Error> {
         match self {
             Self::ResNet(resnet) => resnet.features(images_bchw, pass),
+            Self::Split(split) => split.features(images_bchw, pass),
             Self::Vit(vit) => Ok(vit.features(images_bchw)),
         }
     }
@@ -46,14 +56,16 @@ impl Encoder {
     pub fn feature_dim(&self) -> i64 {
         match self {
             Self::ResNet(resnet) => resnet.feature_dim(),
+            Self::Split(split) => split.feature_dim(),
             Self::Vit(vit) => vit.feature_dim(),
         }
     }
 
-    /// All tensors: torchvision's names for residual networks, timm's for transformers.
+    /// All tensors: torchvision's names for residual networks (behind `first.` and `second.` where there are two), timm's for transformers.
     pub fn entries(&self) -> &[Entry] {
         match self {
             Self::ResNet(resnet) => resnet.entries(),
+            Self::Split(split) => split.entries(),
             Self::Vit(vit) => vit.entries(),
         }
     }

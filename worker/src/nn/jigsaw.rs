@@ -20,7 +20,12 @@ pub struct JigsawHead {
 impl JigsawHead {
     /// The first head has the layers of `projector`, and so has the result its width.
     pub fn new(projector: &Projector, n_patches: i64, inputs: i64, setup: &Setup) -> Self {
-        let linear = Projector { hidden_dims: Vec::new(), last_batch_norm: false, ..projector.clone() };
+        let linear = Projector {
+            hidden_dims: Vec::new(),
+            last_batch_norm: false,
+            identity: false,
+            ..projector.clone()
+        };
         Self {
             patch: Head::named("jigsaw.patch", projector, inputs, setup),
             join: Head::named("jigsaw.join", &linear, n_patches * i64::from(projector.out_dim), setup),

@@ -14,6 +14,7 @@ mod pass;
 mod random;
 mod resnet;
 mod shuffle;
+mod split;
 pub mod statistics;
 mod vit;
 
@@ -27,4 +28,5 @@ pub use pass::Pass;
 pub use random::{Stream, unit_rows};
 pub use resnet::ResNet;
 pub use shuffle::Shuffle;
+pub use split::Split;
 pub use vit::Vit;

@@ -185,7 +185,7 @@ mod tests {
     }
 
     fn resnet(depth: u32, width: u32, stem: Stem) -> ResNet {
-        let recipe = recipe::ResNet { depth, width, stem };
+        let recipe = recipe::ResNet { depth, width, stem, split_channels: 0 };
         ResNet::new(&recipe, 3, &setup(2))
     }
 

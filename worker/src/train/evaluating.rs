@@ -132,6 +132,7 @@ impl Images {
     fn evaluator(self, evaluate: &Evaluate, description: &Description, device: Device) -> Evaluator {
         let reader = Reader {
             size: description.size,
+            color_space: description.color_space,
             mean: description.mean.clone(),
             std: description.std.clone(),
             n_threads: evaluate.threads_per_rank,

@@ -2,7 +2,7 @@
 
 use kindred_proto::{
     job_spec::{self, JobSpec},
-    recipe::{AdamW, Network, Rule, View, Vit},
+    recipe::{AdamW, Network, Recipe, Rule, View, Vit},
 };
 use kindred_worker::{
     collective::{Collective, on_threads},
@@ -16,7 +16,7 @@ use tch::{Device, Kind, Tensor, no_grad};
 pub const GLOBAL_BATCH: i64 = 16;
 
 /// Every method, and every form of it that takes another path: a name and its part of the recipe.
-pub const METHODS: [(&str, &str); 17] = [
+pub const METHODS: [(&str, &str); 18] = [
     ("moco_v2", "{queue_size: 40, momentum: 0.9, projector: {hidden_dims: [16], out_dim: 8}}"),
     ("sce", "{queue_size: 40, projector: {hidden_dims: [16], out_dim: 8}}"),
     (
@@ -49,22 +49,31 @@ pub const METHODS: [(&str, &str); 17] = [
     ("isd", "{form: plain, queue_size: 40, momentum: 0.9}"),
     (
         "sane",
-        "{queue_size: 40, momentum: 0.9, mixup_group_size: 4, projector: {hidden_dims: [16], out_dim: 8}}",
+        "{queue_size: 40, momentum: 0.9, mixup_share: 0.25, mixup_group_size: 4, projector: {hidden_dims: [16], out_dim: 8}}",
     ),
     (
         "sane",
-        "{queue_size: 40, momentum: 0.9, mixup_group_size: 4, mixup_views: 2, strong: true, mixup_scope: image, \
+        "{queue_size: 40, momentum: 0.9, mixup_share: 0.25, mixup_group_size: 4, mixup_views: 2, strong: true, mixup_scope: image, \
          mixup_concentration: 0.1, label_weight_end: 10.0, projector: {hidden_dims: [16], out_dim: 8}}",
     ),
-    ("infomin", "{queue_size: 40, momentum: 0.9, projector: {hidden_dims: [16], out_dim: 8}}"),
-    ("infomin", "{queue_size: 40, momentum: 0.9, beta: 0.0, projector: {hidden_dims: [16], out_dim: 8}}"),
+    (
+        "infomin",
+        "{temperature: 0.1, beta: 0.1, queue_size: 40, momentum: 0.9, projector: {hidden_dims: [16], out_dim: 8}}",
+    ),
+    (
+        "infomin",
+        "{temperature: 0.1, beta: 0.0, queue_size: 40, momentum: 0.9, projector: {hidden_dims: [16], out_dim: 8}}",
+    ),
+    ("cmc", "{temperature: 0.1, queue_size: 40, momentum: 0.9, projector: {hidden_dims: [16], out_dim: 8}}"),
 ];
 
 /// A job of one method.
 pub fn spec(method: (&str, &str), precision: &str, batch_norm: &str) -> JobSpec {
     let (name, parameters) = method;
+    // Grey images have no colours to split off.
+    let data = if name == "cmc" { "{image_folder: {train: images}}" } else { "{fashion_mnist: {}}" };
     let text = format!(
-        "name: contract\nranks: 1\ndevice: cpu\nrecipe:\n  data: {{fashion_mnist: {{}}}}\n  encoder: {{resnet: \
+        "name: contract\nranks: 1\ndevice: cpu\nrecipe:\n  data: {data}\n  encoder: {{resnet: \
          {{width: 4, stem: cifar, batch_norm: {batch_norm}}}}}\n  method: {{{name}: {parameters}}}\n  optimizer: \
          {{sgd: {{lr: 0.05, momentum: 0.9, weight_decay: 1.0e-4}}}}\n  training: {{global_batch: {GLOBAL_BATCH}, \
          seed: 7, precision: {precision}}}\n"
@@ -83,22 +92,23 @@ pub fn transformer(spec: &JobSpec) -> JobSpec {
     spec
 }
 
-/// The views of the images of a step: one smooth pattern an image, noise of its own a view and patch. `[N P, 1, S, S]`
-/// each; views of 28 pixels become 16, others in proportion.
-pub fn images(views: &[View], step: u64, kind: Kind) -> Vec<Tensor> {
+/// The views of the images of a step: one smooth pattern an image, noise of its own a view and patch. `[N P, C, S, S]`
+/// each; the first is of 16 pixels, the others are in proportion.
+pub fn images(recipe: &Recipe, step: u64, kind: Kind) -> Vec<Tensor> {
+    let (n_channels, whole) = (recipe.data.channels().into(), recipe.views[0].crop.size);
     let noise = |name: String, shape: &[i64], scale: f64| {
         let mut stream = Stream::new(step, &name);
         let values: Vec<f64> = (0..shape.iter().product::<i64>()).map(|_| scale * stream.normal()).collect();
         Tensor::from_slice(&values).view(shape)
     };
-    let coarse = noise("pattern".to_owned(), &[GLOBAL_BATCH, 1, 4, 4], 1.0);
+    let coarse = noise("pattern".to_owned(), &[GLOBAL_BATCH, n_channels, 4, 4], 1.0);
     let view = |(idx, view): (usize, &View)| {
-        let (size, n_patches) = (i64::from(view.output_size() * 16 / 28), i64::from(view.n_patches()));
+        let (size, n_patches) = (i64::from(view.output_size() * 16 / whole), i64::from(view.n_patches()));
         let pattern = coarse.upsample_bilinear2d([size, size], false, None, None);
         let patterns = pattern.repeat_interleave_self_int(n_patches, 0, None);
         (noise(format!("view {idx}"), &patterns.size(), 0.1) + patterns).to_kind(kind)
     };
-    views.iter().enumerate().map(view).collect()
+    recipe.views.iter().enumerate().map(view).collect()
 }
 
 /// Tensors by name.
@@ -118,7 +128,7 @@ pub struct Trace {
 pub struct Rank {
     trainer: Trainer,
     trace: Trace,
-    views: Vec<View>,
+    recipe: Recipe,
     kind: Kind,
     lr: f64,
 }
@@ -128,12 +138,13 @@ impl Rank {
     pub fn new(spec: &JobSpec, collective: Collective) -> Self {
         // Ranks of one process would wait for one another's threads.
         tch::set_num_threads(1);
-        let method = methods::build(spec, 1, Device::Cpu).expect("the processor is there");
+        let method =
+            methods::build(spec, spec.recipe.data.channels(), Device::Cpu).expect("the processor is there");
         let kind = method.parameters()[0].1.kind();
         let trainer = Trainer::new(method, spec, collective).expect("all ranks are alike");
         let trace = Trace { losses: Vec::new(), gradients: Vec::new(), states: Vec::new() };
-        let (views, lr) = (spec.recipe.views.clone(), spec.recipe.optimizer.lr());
-        Self { trainer, trace, views, kind, lr }
+        let (recipe, lr) = (spec.recipe.clone(), spec.recipe.optimizer.lr());
+        Self { trainer, trace, recipe, kind, lr }
     }
 
     /// Sets the learning rate.
@@ -148,7 +159,7 @@ impl Rank {
         let share = GLOBAL_BATCH / i64::from(collective.world_size());
         let first = share * i64::from(collective.rank());
         for step in start..end {
-            let images = images(&self.views, step, self.kind);
+            let images = images(&self.recipe, step, self.kind);
             let of_this_rank = |view: &Tensor| {
                 let n_patches = view.size()[0] / GLOBAL_BATCH;
                 view.narrow(0, n_patches * first, n_patches * share)

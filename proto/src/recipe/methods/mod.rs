@@ -9,6 +9,7 @@ use crate::{
 };
 
 mod clsa;
+mod cmc;
 mod co2;
 mod crops;
 mod heads;
@@ -22,6 +23,7 @@ mod sane;
 mod sce;
 
 pub use clsa::Clsa;
+pub use cmc::Cmc;
 pub use co2::Co2;
 pub use heads::{MomentumSchedule, Predictor, Projector};
 pub use infomin::Infomin;
@@ -146,6 +148,13 @@ methods! {
     Sane = "sane",
     /// InfoMin.
     Infomin = "infomin",
+    /// CMC.
+    Cmc = "cmc",
+}
+
+/// The channels that the method's encoder sees apart from the others.
+pub(super) fn split_channels(wire: Option<&v1::Method>) -> u32 {
+    u32::from(matches!(wire.and_then(|method| method.kind.as_ref()), Some(Kind::Cmc(_))))
 }
 
 impl Method {

@@ -18,7 +18,7 @@ pub struct Sane {
     pub label_temperature: f64,
     /// Keys in the queue. Default 65,536 (4,096 with the CIFAR stem; paper).
     pub queue_size: u32,
-    /// Momentum of the target branch. Default 0.999 (choice: MoCo's).
+    /// Momentum of the target branch. Default 0.999 (0.99 with the CIFAR stem; choice: MoCo v2's).
     pub momentum: f64,
     /// Projector of both branches. Default: two hidden layers of the feature width, 128 out, no BN (choice: the paper has
     /// three layers and names no width).
@@ -51,7 +51,7 @@ impl Parameters for Sane {
             Stem::Cifar => (0.8, 0.0, 1.0, 2.0),
             Stem::ImageNet => (1.0, 0.5, 10.0, 0.1),
         };
-        let (queue_size, _) = MocoV2::memory(encoder.stem());
+        let (queue_size, momentum) = MocoV2::memory(encoder.stem());
         let projector = Projector::plain(vec![encoder.feature_dim(); 2], 128);
         let given_concentration = wire.mixup_concentration;
         Self {
@@ -63,7 +63,7 @@ impl Parameters for Sane {
                 positive_to(1.0),
             ),
             queue_size: at.number("queue_size", wire.queue_size, queue_size, 1..=1 << 24),
-            momentum: at.number("momentum", wire.momentum, 0.999, 0.0..=1.0),
+            momentum: at.number("momentum", wire.momentum, momentum, 0.0..=1.0),
             projector: Projector::check(wire.projector.as_ref(), projector, encoder, at),
             label_weight_start: at.number("label_weight_start", wire.label_weight_start, start, 0.0..=1e3),
             label_weight_end: at.number("label_weight_end", wire.label_weight_end, end, 0.0..=1e3),

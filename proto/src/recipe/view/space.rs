@@ -24,6 +24,25 @@ pub enum ColorSpace {
 }
 
 impl ColorSpace {
+    const NAMES: [(&'static str, Self); 6] = [
+        ("rgb", Self::Rgb),
+        ("lab", Self::Lab),
+        ("ydbdr", Self::YDbDr),
+        ("yiq", Self::Yiq),
+        ("ypbpr", Self::YPbPr),
+        ("ycbcr", Self::YCbCr),
+    ];
+
+    /// Its name in a recipe.
+    pub fn name(self) -> &'static str {
+        Self::NAMES.iter().find(|(_, space)| *space == self).expect("each has a name").0
+    }
+
+    /// That of a name in a recipe.
+    pub fn of_name(name: &str) -> Option<Self> {
+        Self::NAMES.iter().find(|(other, _)| *other == name).map(|&(_, space)| space)
+    }
+
     /// Statistics to normalise by; none for RGB, whose are those of the data.
     ///
     /// # Source

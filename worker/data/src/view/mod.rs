@@ -224,18 +224,19 @@ fn draw_patches(jigsaw: &Jigsaw, size: u32, draws: Draws, work: &mut Work) {
 pub(crate) struct PlainScratch(ViewScratch);
 
 impl PlainScratch {
-    /// Writes the central square of an image, scaled to `size` and normalised.
+    /// Writes the central square of an image, scaled to `size`, in a colour space and normalised.
     pub(crate) fn write(
         &mut self,
         dataset: &Dataset,
         id: u64,
-        (size, normalize): (u32, &Normalize),
+        (size, space, normalize): (u32, ColorSpace, &Normalize),
         output: &mut [f32],
     ) -> Result<(), Error> {
         let ViewScratch { decode, work } = &mut self.0;
         let image = dataset.pixels(id, decode)?;
         let window = Window::central_square(image.width, image.height);
         work.resizer.resize(image, window, size, &mut work.planes);
+        space::change(&mut work.planes, space);
         normalize.write((&work.planes, size as usize), Window::whole(size), false, output);
         Ok(())
     }
