@@ -1,4 +1,5 @@
 // c10d's Reducer, the engine of DistributedDataParallel, with a bucket layout that never changes.
+#include <torch/csrc/distributed/c10d/logger.hpp>
 #include <torch/csrc/distributed/c10d/reducer.hpp>
 
 #include "group.h"
@@ -27,11 +28,15 @@ class QuietAboutUnused final : public c10::WarningHandler {
 struct Reducer::Inner {
   // A raw pointer: its destructor may throw, which no smart pointer lets out.
   c10d::Reducer* reducer;
+  // Reducer tells it, without asking whether it is there, when a step uses other parameters than the one before. Its
+  // destructor looks at the reducer a last time.
+  std::shared_ptr<c10d::Logger> logger;
 };
 
 Reducer::Reducer(std::unique_ptr<Inner> inner) : inner_(std::move(inner)) {}
 
 Reducer::~Reducer() {
+  inner_->logger.reset();
   try {
     delete inner_->reducer;
   } catch (const std::exception& error) {
@@ -60,7 +65,10 @@ std::unique_ptr<Reducer> new_reducer(const Group& group, Tensors parameters, uin
       /*find_unused_parameters=*/true, /*gradient_as_bucket_view=*/true, /*param_names=*/{},
       static_cast<int64_t>(first_bucket_bytes), /*skip_all_reduce_unused_params=*/false, /*use_python_reducer=*/false,
       /*bucket_bytes_cap_list=*/{});
-  return std::make_unique<Reducer>(std::make_unique<Reducer::Inner>(Reducer::Inner{reducer}));
+  auto not_owned = std::shared_ptr<c10d::Reducer>(reducer, [](c10d::Reducer*) {});
+  auto logger = std::make_shared<c10d::Logger>(not_owned);
+  reducer->set_logger(logger);
+  return std::make_unique<Reducer>(std::make_unique<Reducer::Inner>(Reducer::Inner{reducer, logger}));
 }
 
 }  // namespace kindred

@@ -106,6 +106,24 @@ fn a_reducer_made_anew_gives_the_same_bits() {
 }
 
 #[test]
+fn parameters_come_into_use_and_go_out_of_it() {
+    on_ranks(2, |group| {
+        let net = Net::new();
+        let mut reducer = Reducer::new(&group, &net.parameters(), OPTIONS).expect("all ranks are here");
+        for n in 0..4 {
+            let is_used = n == 1 || n == 2;
+            clear_grads(&net.parameters());
+            reducer.prepare_forward().expect("the step before ended");
+            let loss = net.loss(&input(n, group.rank(), 2));
+            let loss = if is_used { loss + net.unused.square().sum(None) } else { loss };
+            reducer.prepare_backward(&[&loss]).expect("the step before ended");
+            backward(&loss).expect("all ranks are here");
+            assert_eq!(net.unused.grad().defined(), is_used, "step {n}");
+        }
+    });
+}
+
+#[test]
 fn a_parameter_that_wants_no_gradient_is_refused() {
     on_ranks(1, |group| {
         let frozen = Tensor::ones([2], (Kind::Float, Device::Cpu));
