@@ -15,7 +15,7 @@ use kindred_bridge::{channels_last, tune_allocator};
 use kindred_proto::job_spec::{self, JobSpec};
 use kindred_worker::{
     collective::Collective,
-    methods::{self, At, Input},
+    methods::{self, At, Images, Input},
     train::Trainer,
 };
 use tch::{Device, Kind, Tensor};
@@ -31,7 +31,8 @@ fn main() -> Result<()> {
     tch::manual_seed(0);
 
     let spec = spec(batch)?;
-    let method = methods::build(&spec, 3, Device::Cpu)?;
+    let images = Images { n_channels: 3, n_images: u64::try_from(batch)?, n_classes: 0 };
+    let method = methods::build(&spec, &images, Device::Cpu)?;
     let mut trainer = Trainer::new(method, &spec, Collective::single())?;
     let view = || channels_last(&Tensor::randn([batch, 3, 32, 32], (Kind::Float, Device::Cpu)));
     let input =

@@ -130,7 +130,9 @@ mod tests {
     use kindred_proto::job_spec;
 
     use super::*;
-    use crate::methods;
+    use crate::methods::{self, Images};
+
+    const IMAGES: Images = Images { n_channels: 3, n_images: 1, n_classes: 0 };
 
     fn spec(encoder: &str) -> JobSpec {
         let text = format!(
@@ -144,7 +146,7 @@ mod tests {
     #[test]
     fn a_written_encoder_has_torchvisions_names_and_these_values() {
         let spec = spec("resnet: {depth: 18, width: 8, stem: imagenet}");
-        let method = methods::build(&spec, 3, Device::Cpu).expect("the processor is there");
+        let method = methods::build(&spec, &IMAGES, Device::Cpu).expect("the processor is there");
         let folder = tempfile::tempdir().expect("there is room");
         let path =
             write_encoder(method.encoder(), &spec, 3, &folder.path().join("encoder")).expect("it is written");
@@ -166,7 +168,7 @@ mod tests {
     #[test]
     fn a_written_transformer_has_timms_names_positions_and_sizes() {
         let spec = spec("vit: {width: 16, depth: 2, heads: 4}");
-        let method = methods::build(&spec, 3, Device::Cpu).expect("the processor is there");
+        let method = methods::build(&spec, &IMAGES, Device::Cpu).expect("the processor is there");
         let folder = tempfile::tempdir().expect("there is room");
         let path = write_encoder(method.encoder(), &spec, 3, folder.path()).expect("it is written");
         let stored = Tensor::read_safetensors(&path).expect("it is sound");
@@ -207,7 +209,7 @@ mod tests {
     #[test]
     fn a_folder_that_cannot_be_made_is_named() {
         let spec = spec("resnet: {depth: 18, width: 8, stem: cifar}");
-        let method = methods::build(&spec, 3, Device::Cpu).expect("the processor is there");
+        let method = methods::build(&spec, &IMAGES, Device::Cpu).expect("the processor is there");
         let file = tempfile::NamedTempFile::new().expect("there is room");
         let error = write_encoder(method.encoder(), &spec, 3, &file.path().join("encoder"))
             .expect_err("a file is there");

@@ -3,6 +3,7 @@
 //! A [`Collective`] is the handle that training, methods' callers and checkpoints use; method files themselves do not.
 //! It knows nothing of why ranks meet: train builds one per generation and drops it when a peer is lost.
 
+pub mod bank;
 mod digest;
 pub mod kmeans;
 pub mod queue;

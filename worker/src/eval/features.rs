@@ -4,7 +4,10 @@
 
 use kindred_bridge::with_autocast;
 use kindred_data::Dataset;
-use kindred_proto::recipe::{ColorSpace, Precision};
+use kindred_proto::{
+    job_spec::JobSpec,
+    recipe::{ColorSpace, Precision},
+};
 use tch::{Device, Kind, Tensor, no_grad};
 
 use super::{Error, Session};
@@ -37,6 +40,35 @@ pub struct Reader {
 }
 
 impl Reader {
+    /// Reads images as a job's encoder sees them when it is measured, in the job's precision.
+    pub fn of(spec: &JobSpec, device: Device) -> Self {
+        let recipe = &spec.recipe;
+        let (size, color_space, statistics) = recipe.plain_view();
+        Self {
+            size,
+            color_space,
+            mean: statistics.mean,
+            std: statistics.std,
+            n_threads: recipe.training.threads_per_rank,
+            precision: recipe.training.precision,
+            device,
+        }
+    }
+
+    /// What `embed` makes of all images, `[n, D]`, the same on every rank.
+    ///
+    /// # Errors
+    /// When an image cannot be read, `embed` fails, or another rank is lost.
+    pub fn embeddings(
+        &self,
+        dataset: &Dataset,
+        session: &Session,
+        embed: impl Fn(&Tensor) -> Result<Tensor, kindred_bridge::Error>,
+    ) -> Result<Tensor, Error> {
+        let rows_of = |ids: &[u64]| Ok(embed(&self.images(dataset, ids)?)?);
+        Ok(self.gathered(dataset, dataset.len(), session, rows_of)?.rows_nf)
+    }
+
     /// Features of the first `n` images, the same on every rank, and the same bits at any number of ranks on the CPU.
     pub(super) fn features(
         &self,

@@ -90,16 +90,7 @@ impl Evaluator {
         if train.labels().is_none() || queries.labels().is_none() {
             return Ok(None);
         }
-        let (size, color_space, statistics) = recipe.plain_view();
-        let reader = Reader {
-            size,
-            color_space,
-            mean: statistics.mean,
-            std: statistics.std,
-            n_threads: recipe.training.threads_per_rank,
-            precision: recipe.training.precision,
-            device,
-        };
+        let reader = Reader::of(spec, device);
         Ok(Some(Self::new(train.clone(), queries, recipe.evaluation.clone(), reader)))
     }
 

@@ -142,7 +142,8 @@ mod tests {
         );
         let wire = job_spec::from_yaml(&text, &[]).expect("the text is a job");
         let spec = JobSpec::check(&wire).expect("the job is sound");
-        let method = methods::build(&spec, 1, Device::Cpu).expect("the processor is there");
+        let images = methods::Images { n_channels: 1, n_images: 1, n_classes: 0 };
+        let method = methods::build(&spec, &images, Device::Cpu).expect("the processor is there");
         let images = Tensor::arange(2 * 32 * 32, (Kind::Float, Device::Cpu)).sin().view([2, 1, 32, 32]);
         let features = method.encoder().features(&images, Pass::Evaluate).expect("nobody else takes part");
         (write_encoder(method.encoder(), &spec, 1, folder).expect("it is written"), images, features.detach())

@@ -15,7 +15,7 @@ use kindred_proto::{job_spec::JobSpec, recipe::methods};
 use tch::{Tensor, no_grad};
 
 use super::{
-    At, Embeddings, Gathered, Input, Loss, Method,
+    At, Embeddings, Gathered, Images, Input, Loss, Method,
     contrast::{mean, mean_cosine},
     moco_v2,
     momentum_pair::{Shuffling, queue, queue_entries},
@@ -37,9 +37,9 @@ pub struct Cmc {
 
 impl Cmc {
     /// Builds both branches and the queues.
-    pub fn new(recipe: &methods::Cmc, spec: &JobSpec, n_channels: u32, setup: &Setup) -> Self {
-        let online = Halves::new(recipe, spec, n_channels, setup);
-        let target = Halves::new(recipe, spec, n_channels, &Setup { has_gradient: false, ..*setup });
+    pub fn new(recipe: &methods::Cmc, spec: &JobSpec, images: &Images, setup: &Setup) -> Self {
+        let online = Halves::new(recipe, spec, images, setup);
+        let target = Halves::new(recipe, spec, images, &Setup { has_gradient: false, ..*setup });
         Self {
             recipe: recipe.clone(),
             momentum: Momentum::between(online.named(""), target.named("")),
@@ -63,8 +63,8 @@ fn halves(setup: &Setup) -> [Setup; 2] {
 }
 
 impl Halves {
-    fn new(recipe: &methods::Cmc, spec: &JobSpec, n_channels: u32, setup: &Setup) -> Self {
-        let encoder = Encoder::new(&spec.recipe.encoder, n_channels, setup);
+    fn new(recipe: &methods::Cmc, spec: &JobSpec, images: &Images, setup: &Setup) -> Self {
+        let encoder = Encoder::new(&spec.recipe.encoder, images.n_channels, setup);
         let inputs = encoder.feature_dim() / 2;
         let projectors = halves(setup).map(|setup| Head::projector(&recipe.projector, inputs, &setup));
         Self { encoder, projectors }

@@ -16,7 +16,7 @@ use kindred_proto::{job_spec::JobSpec, recipe::methods};
 use tch::Tensor;
 
 use super::{
-    At, Embeddings, Gathered, Input, Loss, Method,
+    At, Embeddings, Gathered, Images, Input, Loss, Method,
     contrast::{cosines, divergence, positive_cosine},
     moco_v2,
     momentum_pair::{Heads, MomentumPair, queue, queue_entries},
@@ -35,9 +35,9 @@ pub struct Co2 {
 
 impl Co2 {
     /// Builds both branches and the queue.
-    pub fn new(recipe: &methods::Co2, spec: &JobSpec, n_channels: u32, setup: &Setup) -> Self {
+    pub fn new(recipe: &methods::Co2, spec: &JobSpec, images: &Images, setup: &Setup) -> Self {
         let heads = Heads { projector: &recipe.projector, predictor: None };
-        let pair = MomentumPair::new(&heads, spec, n_channels, setup);
+        let pair = MomentumPair::new(&heads, spec, images.n_channels, setup);
         Self { recipe: recipe.clone(), pair, queue: queue(recipe.queue_size, &recipe.projector, setup) }
     }
 }

@@ -14,19 +14,9 @@ pub fn cosines(q_bd: &Tensor, k_bd: &Tensor, queue_kd: &Tensor) -> Tensor {
     Tensor::cat(&[own_b1, others_bk], 1)
 }
 
-/// Mean cosine of queries with their own keys, given [`cosines`].
-pub(super) fn positive_cosine(cosines_bc: &Tensor) -> Tensor {
-    cosines_bc.detach().select(1, 0).mean(None)
-}
-
 /// Cosine of each row with the row of the same number: `[B, D]` twice, of unit length, to `[B]`.
 pub(super) fn row_cosines(a_bd: &Tensor, b_bd: &Tensor) -> Tensor {
     (a_bd * b_bd).sum_dim_intlist([1_i64].as_slice(), false, None)
-}
-
-/// Mean cosine of queries with their own keys, row by row.
-pub(super) fn mean_cosine(q_bd: &Tensor, k_bd: &Tensor) -> Tensor {
-    row_cosines(&q_bd.detach(), k_bd).mean(None)
 }
 
 /// Mean over the rows of `-log softmax(logits)[label]`.
@@ -37,6 +27,16 @@ pub fn cross_entropy(logits_bc: &Tensor, labels_b: &Tensor) -> Tensor {
 /// The column of each local row among gathered ones: `first`, `first + 1`, …, `[B]`.
 pub(super) fn own_columns(rows_bd: &Tensor, first: i64) -> Tensor {
     Tensor::arange_start(first, first + rows_bd.size()[0], (Kind::Int64, rows_bd.device()))
+}
+
+/// Mean cosine of queries with their own keys, given [`cosines`].
+pub(super) fn positive_cosine(cosines_bc: &Tensor) -> Tensor {
+    cosines_bc.detach().select(1, 0).mean(None)
+}
+
+/// Mean cosine of queries with their own keys, row by row.
+pub(super) fn mean_cosine(q_bd: &Tensor, k_bd: &Tensor) -> Tensor {
+    row_cosines(&q_bd.detach(), k_bd).mean(None)
 }
 
 /// Which column is a row's own, where the first of them are the keys of all ranks: row `i` owns column `first + i`.

@@ -19,7 +19,7 @@ use kindred_proto::{job_spec::JobSpec, recipe::methods};
 use tch::Tensor;
 
 use super::{
-    At, Embeddings, Gathered, Input, Loss, Method,
+    At, Embeddings, Gathered, Images, Input, Loss, Method,
     contrast::positive_cosine,
     moco_v2,
     momentum_pair::{Heads, MomentumPair, queue, queue_entries},
@@ -40,9 +40,9 @@ pub struct Infomin {
 
 impl Infomin {
     /// Builds both branches, the head of the patches and the queue.
-    pub fn new(recipe: &methods::Infomin, spec: &JobSpec, n_channels: u32, setup: &Setup) -> Self {
+    pub fn new(recipe: &methods::Infomin, spec: &JobSpec, images: &Images, setup: &Setup) -> Self {
         let heads = Heads { projector: &recipe.projector, predictor: None };
-        let pair = MomentumPair::new(&heads, spec, n_channels, setup);
+        let pair = MomentumPair::new(&heads, spec, images.n_channels, setup);
         let n_patches = spec.recipe.views.get(2).map(|view| i64::from(view.n_patches()));
         let inputs = pair.online.encoder.feature_dim();
         let jigsaw = n_patches.map(|n| JigsawHead::new(&recipe.projector, n, inputs, setup));

@@ -18,7 +18,7 @@ use kindred_proto::{job_spec::JobSpec, recipe::methods};
 use tch::Tensor;
 
 use super::{
-    At, Embeddings, Gathered, Input, Loss, Method,
+    At, Embeddings, Gathered, Images, Input, Loss, Method,
     contrast::{divergence, log_relations, mean_cosine},
     momentum_pair::{Heads, MomentumPair, queue, queue_entries},
 };
@@ -36,9 +36,9 @@ pub struct Isd {
 
 impl Isd {
     /// Builds both branches and the queue.
-    pub fn new(recipe: &methods::Isd, spec: &JobSpec, n_channels: u32, setup: &Setup) -> Self {
+    pub fn new(recipe: &methods::Isd, spec: &JobSpec, images: &Images, setup: &Setup) -> Self {
         let heads = Heads { projector: &recipe.projector, predictor: Some(&recipe.predictor) };
-        let pair = MomentumPair::new(&heads, spec, n_channels, setup);
+        let pair = MomentumPair::new(&heads, spec, images.n_channels, setup);
         Self { recipe: recipe.clone(), pair, queue: queue(recipe.queue_size, &recipe.projector, setup) }
     }
 }

@@ -13,13 +13,13 @@ use kindred_proto::{job_spec::JobSpec, recipe::methods};
 use tch::{Kind, Tensor};
 
 use super::{
-    At, Embeddings, Gathered, Input, Loss, Method,
+    At, Embeddings, Gathered, Images, Input, Loss, Method,
     contrast::{cosines, cross_entropy, positive_cosine},
     momentum_pair::{Heads, MomentumPair, queue, queue_entries},
 };
 use crate::{
     collective::{Collective, Error, queue::Queue},
-    nn::{Encoder, Entry, Setup},
+    nn::{Encoder, Entry, Pass, Setup},
 };
 
 /// The method with its networks. View 0 is the query, view 1 the key.
@@ -31,10 +31,10 @@ pub struct MocoV2 {
 
 impl MocoV2 {
     /// Builds both branches and the queue.
-    pub fn new(recipe: &impl AsRef<methods::MocoV2>, spec: &JobSpec, n_channels: u32, setup: &Setup) -> Self {
+    pub fn new(recipe: &impl AsRef<methods::MocoV2>, spec: &JobSpec, images: &Images, setup: &Setup) -> Self {
         let recipe = recipe.as_ref();
         let heads = Heads { projector: &recipe.projector, predictor: None };
-        let pair = MomentumPair::new(&heads, spec, n_channels, setup);
+        let pair = MomentumPair::new(&heads, spec, images.n_channels, setup);
         Self { recipe: recipe.clone(), pair, queue: queue(recipe.queue_size, &recipe.projector, setup) }
     }
 }
@@ -56,6 +56,10 @@ pub fn loss(logits_bc: &Tensor) -> Tensor {
 impl Method for MocoV2 {
     fn entries(&self) -> Vec<Entry> {
         self.pair.entries().into_iter().chain(queue_entries(&self.queue)).collect()
+    }
+
+    fn embed_plain(&self, images_bchw: &Tensor) -> Result<Tensor, Error> {
+        self.pair.target.embed(images_bchw, Pass::Evaluate)
     }
 
     fn before_forward(&mut self, _at: &At) {

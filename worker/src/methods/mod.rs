@@ -13,25 +13,36 @@ use tch::{Device, Kind, Tensor};
 
 use crate::{
     collective::{Collective, Error as PeerError},
-    nn::{Encoder, Entry, Role, Setup},
+    nn::{Encoder, Entry, Pass, Role, Setup},
 };
 
+pub mod byol;
 pub mod clsa;
 pub mod cmc;
 pub mod co2;
 mod contrast;
 pub mod infomin;
+pub mod insdis;
 pub mod isd;
 pub mod moco_v1;
 pub mod moco_v2;
+pub mod moco_v3;
 mod momentum;
 mod momentum_pair;
+pub mod pauc_r;
+pub mod pcl;
+pub mod prototypes;
 pub mod ressl;
 pub mod sane;
 pub mod sce;
+pub mod simclr;
+pub mod simsiam;
+pub mod swav;
 
 pub use contrast::{cosines, cross_entropy, log_relations, own_mask};
 pub use momentum::{cosine_between, momentum};
+
+use prototypes::Prototypes;
 
 /// The views of this rank's images.
 pub struct Input {
@@ -60,6 +71,17 @@ pub struct Gathered {
     pub samples_n: Tensor,
     /// The row at which this rank's begin.
     pub first_row: i64,
+}
+
+/// What a method must know of the training images.
+#[derive(Clone, Copy, Debug)]
+pub struct Images {
+    /// Channels of each.
+    pub n_channels: u32,
+    /// How many there are; [`Input::samples_b`] counts them from 0.
+    pub n_images: u64,
+    /// Classes of their labels; 0 without labels.
+    pub n_classes: u32,
 }
 
 /// A place in the run.
@@ -95,6 +117,19 @@ pub struct Loss {
 pub trait Method: Send {
     /// All its tensors in a fixed order: networks and memory.
     fn entries(&self) -> Vec<Entry>;
+
+    /// What is found anew from the training images now and then, for methods that have such.
+    fn prototypes(&mut self) -> Option<&mut Prototypes> {
+        None
+    }
+
+    /// What prototypes are found from: embeddings of images as they are, in evaluation mode; without gradient.
+    ///
+    /// # Errors
+    /// When a peer is lost.
+    fn embed_plain(&self, images_bchw: &Tensor) -> Result<Tensor, PeerError> {
+        self.encoder().features(images_bchw, Pass::Evaluate)
+    }
 
     /// Runs before the forward pass.
     fn before_forward(&mut self, _at: &At) {}
@@ -152,11 +187,11 @@ macro_rules! methods {
         ///
         /// # Errors
         /// When the device cannot be used.
-        pub fn build(spec: &JobSpec, n_channels: u32, device: Device) -> Result<Box<dyn Method>, Error> {
+        pub fn build(spec: &JobSpec, images: &Images, device: Device) -> Result<Box<dyn Method>, Error> {
             let _ = Tensor::f_zeros([1], (Kind::Float, device)).map_err(|source| Error { device, source })?;
             let setup = setup(spec, device);
             Ok(match &spec.recipe.method {
-                $(Recipe::$Name(recipe) => Box::new($module::$Name::new(recipe, spec, n_channels, &setup)),)*
+                $(Recipe::$Name(recipe) => Box::new($module::$Name::new(recipe, spec, images, &setup)),)*
             })
         }
     };
@@ -166,12 +201,20 @@ methods! {
     moco_v2::MocoV2,
     sce::Sce,
     moco_v1::MocoV1,
+    moco_v3::MocoV3,
+    simclr::Simclr,
+    byol::Byol,
+    simsiam::Simsiam,
     ressl::Ressl,
     co2::Co2,
+    swav::Swav,
+    insdis::Insdis,
     clsa::Clsa,
     isd::Isd,
     sane::Sane,
     infomin::Infomin,
+    pcl::Pcl,
+    pauc_r::PaucR,
     cmc::Cmc,
 }
 

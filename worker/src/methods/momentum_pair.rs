@@ -92,7 +92,7 @@ impl Shuffling {
     }
 }
 
-/// One branch.
+/// One branch; methods without a teacher have this alone.
 pub(super) fn branch(heads: &Heads, spec: &JobSpec, n_channels: u32, setup: &Setup) -> Branch {
     let encoder = Encoder::new(&spec.recipe.encoder, n_channels, setup);
     let projector = Head::projector(heads.projector, encoder.feature_dim(), setup);

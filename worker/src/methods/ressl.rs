@@ -14,7 +14,7 @@ use kindred_proto::{job_spec::JobSpec, recipe::methods};
 use tch::Tensor;
 
 use super::{
-    At, Embeddings, Gathered, Input, Loss, Method,
+    At, Embeddings, Gathered, Images, Input, Loss, Method,
     contrast::{log_relations, mean, mean_cosine, mean_of_rows},
     momentum_pair::{Heads, MomentumPair, queue, queue_entries},
 };
@@ -32,9 +32,9 @@ pub struct Ressl {
 
 impl Ressl {
     /// Builds both branches and the queue.
-    pub fn new(recipe: &methods::Ressl, spec: &JobSpec, n_channels: u32, setup: &Setup) -> Self {
+    pub fn new(recipe: &methods::Ressl, spec: &JobSpec, images: &Images, setup: &Setup) -> Self {
         let heads = Heads { projector: &recipe.projector, predictor: None };
-        let pair = MomentumPair::new(&heads, spec, n_channels, setup);
+        let pair = MomentumPair::new(&heads, spec, images.n_channels, setup);
         Self { recipe: recipe.clone(), pair, queue: queue(recipe.queue_size, &recipe.projector, setup) }
     }
 }

@@ -28,7 +28,7 @@ use kindred_proto::{
 use tch::{Tensor, no_grad};
 
 use super::{
-    At, Embeddings, Gathered, Input, Loss, Method,
+    At, Embeddings, Gathered, Images, Input, Loss, Method,
     contrast::{mean, mean_cosine, own_mask, soft_cross_entropy},
     momentum::cosine_between,
     momentum_pair::{Heads, MomentumPair, queue, queue_entries},
@@ -48,9 +48,9 @@ pub struct Sane {
 
 impl Sane {
     /// Builds both branches and the queue.
-    pub fn new(recipe: &methods::Sane, spec: &JobSpec, n_channels: u32, setup: &Setup) -> Self {
+    pub fn new(recipe: &methods::Sane, spec: &JobSpec, images: &Images, setup: &Setup) -> Self {
         let heads = Heads { projector: &recipe.projector, predictor: None };
-        let pair = MomentumPair::new(&heads, spec, n_channels, setup);
+        let pair = MomentumPair::new(&heads, spec, images.n_channels, setup);
         let queue = queue(recipe.queue_size, &recipe.projector, setup);
         Self { recipe: recipe.clone(), pair, queue, seed: setup.seed }
     }

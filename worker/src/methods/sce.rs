@@ -24,7 +24,7 @@ use kindred_proto::{
 use tch::{Tensor, no_grad};
 
 use super::{
-    At, Embeddings, Gathered, Input, Loss, Method,
+    At, Embeddings, Gathered, Images, Input, Loss, Method,
     contrast::{cosines, mean, own_mask, positive_cosine, soft_cross_entropy},
     momentum::momentum,
     momentum_pair::{Heads, MomentumPair, queue, queue_entries},
@@ -44,9 +44,9 @@ pub struct Sce {
 
 impl Sce {
     /// Builds both branches and the queue.
-    pub fn new(recipe: &methods::Sce, spec: &JobSpec, n_channels: u32, setup: &Setup) -> Self {
+    pub fn new(recipe: &methods::Sce, spec: &JobSpec, images: &Images, setup: &Setup) -> Self {
         let heads = Heads { projector: &recipe.projector, predictor: recipe.predictor.as_ref() };
-        let pair = MomentumPair::new(&heads, spec, n_channels, setup);
+        let pair = MomentumPair::new(&heads, spec, images.n_channels, setup);
         Self { recipe: recipe.clone(), pair, queue: queue(recipe.queue_size, &recipe.projector, setup) }
     }
 }

@@ -30,8 +30,15 @@ impl Branch {
     /// # Errors
     /// When statistics are synchronised and a peer is lost.
     pub fn embed(&self, images_bchw: &Tensor, pass: Pass<'_>) -> Result<Tensor, Error> {
-        let projected_bd = self.projector.forward(&self.encoder.features(images_bchw, pass)?, pass)?;
-        Ok(normalize(&self.predict(&projected_bd, pass)?))
+        Ok(normalize(&self.predict(&self.project(images_bchw, pass)?, pass)?))
+    }
+
+    /// What the projector makes of images, not normalised.
+    ///
+    /// # Errors
+    /// When statistics are synchronised and a peer is lost.
+    pub fn project(&self, images_bchw: &Tensor, pass: Pass<'_>) -> Result<Tensor, Error> {
+        self.projector.forward(&self.encoder.features(images_bchw, pass)?, pass)
     }
 
     /// What the predictor makes of projections; without one they stay as they are.

@@ -62,9 +62,14 @@ impl Stream {
     pub fn permutation(&mut self, n: usize) -> Vec<i64> {
         let mut order: Vec<i64> = (0..n as i64).collect();
         for last in (1..n).rev() {
-            order.swap(last, (self.unit() * (last + 1) as f64) as usize);
+            order.swap(last, self.below(last as u64 + 1) as usize);
         }
         order
+    }
+
+    /// Uniform among `0..n`.
+    pub fn below(&mut self, n: u64) -> i64 {
+        (self.unit() * n as f64) as i64
     }
 
     /// Uniform in `[0, 1)`.

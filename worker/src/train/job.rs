@@ -12,7 +12,7 @@ use prost::Message;
 use tch::Device;
 
 use super::Error;
-use crate::methods::At;
+use crate::methods::{At, Images};
 
 /// What this rank was told to do, checked, with its data open.
 pub struct Job {
@@ -43,6 +43,12 @@ impl Job {
         let recipe = spec.to_wire().recipe.unwrap_or_default();
         let recipe_digest = blake3::hash(&recipe.encode_to_vec()).to_hex().to_string();
         Ok(Self { start, spec, device, dataset, steps, recipe_digest })
+    }
+
+    /// What the method must know of the training images.
+    pub fn images(&self) -> Images {
+        let dataset = &self.dataset;
+        Images { n_channels: dataset.channels(), n_images: dataset.len(), n_classes: dataset.n_classes() }
     }
 
     /// The folder of the job's checkpoints on this node.

@@ -25,4 +25,4 @@ pub use error::Error;
 pub use link::{Link, Stop};
 pub use logs::send_to;
 pub use serve::serve;
-pub use step::{Outcome, Trainer, to_input};
+pub use step::{Embed, Outcome, Trainer, to_input};

@@ -182,7 +182,8 @@ impl<'a> Reporter<'a> {
         if self.described_at.is_some_and(|last| step < last + STATISTICS_EVERY) {
             return;
         }
-        if let (Some(queries_bd), Some(keys_bd)) = (local.queries.first(), local.keys.first()) {
+        let partner = local.keys.first().or(local.queries.get(1));
+        if let (Some(queries_bd), Some(keys_bd)) = (local.queries.first(), partner) {
             self.say_points(&statistics::describe(queries_bd, keys_bd));
             self.described_at = Some(step);
         }

@@ -20,6 +20,7 @@ use super::{
     stop,
 };
 use crate::{
+    eval::{Reader, Session},
     export, methods,
     optim::{check_groups, learning_rate},
 };
@@ -38,7 +39,7 @@ pub fn run(link: &Link, start: Start, spec: JobSpec) -> Result<Ending, Error> {
     let job = Job::open(start, spec)?;
     tch::set_num_threads(job.spec.recipe.training.threads_per_rank as i32);
     saving::begin_anew(&job)?;
-    let method = methods::build(&job.spec, job.dataset.channels(), job.device)?;
+    let method = methods::build(&job.spec, &job.images(), job.device)?;
     check_groups(&job.spec.recipe.optimizer, &method.parameters())?;
     link.say(FromRank::Meeting);
     let collective = meeting::connect(&job.start, job.spec.terms.device, link)?;
@@ -82,6 +83,7 @@ impl Run<'_> {
         let mut loader = Loader::start(self.loader_config(from))?;
         while let Some(batch) = self.next_batch(&mut loader)? {
             let taken = Step(batch.step + 1);
+            self.find_prototypes(batch.step)?;
             let outcome = self.step(&batch)?;
             loader.recycle(batch);
             if self.is_reading_due(taken) {
@@ -125,6 +127,17 @@ impl Run<'_> {
         let batch = loader.next()?;
         self.reporter.waited_for_data(since.elapsed());
         Ok(batch)
+    }
+
+    fn find_prototypes(&mut self, step: u64) -> Result<(), Error> {
+        let (job, reporter) = (self.job, &mut self.reporter);
+        self.trainer.find_prototypes(&job.at(step), |embed, collective| {
+            reporter.activity("finding prototypes");
+            let session = Session { collective, seed: job.spec.recipe.training.seed, tick: &|_| Ok(()) };
+            let features_nd = Reader::of(&job.spec, job.device).embeddings(&job.dataset, &session, embed)?;
+            reporter.activity("training");
+            Ok::<_, Error>(features_nd)
+        })
     }
 
     fn step(&mut self, batch: &Batch) -> Result<Outcome, Error> {

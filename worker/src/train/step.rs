@@ -6,7 +6,7 @@ use kindred_proto::{
     job_spec::JobSpec,
     recipe::{Precision, Training},
 };
-use tch::{Device, Kind, TchError, Tensor};
+use tch::{Device, Kind, TchError, Tensor, no_grad};
 
 use super::micro_batches::{Passed, join, split};
 use crate::{
@@ -14,6 +14,9 @@ use crate::{
     methods::{At, Embeddings, Gathered, Input, Method},
     optim::Optimizer,
 };
+
+/// Embeds a batch of images: `[B, C, H, W]` to `[B, D]`.
+pub type Embed<'a> = &'a dyn Fn(&Tensor) -> Result<Tensor, Error>;
 
 /// All that a step changes.
 ///
@@ -77,6 +80,28 @@ impl Trainer {
         self.collective.mean_(&self.method.buffers())?;
         self.method.after_step(&gathered, at);
         Ok(Outcome { loss, metrics, local })
+    }
+
+    /// Finds the method's prototypes anew, if that is due before this step. `features` embeds all training images, in
+    /// the order of their numbers, and gathers the rows; precision is that of the parameters.
+    ///
+    /// # Errors
+    /// When `features` fails or a peer is lost.
+    pub fn find_prototypes<E: From<Error>>(
+        &mut self,
+        at: &At,
+        features: impl FnOnce(Embed<'_>, &Collective) -> Result<Tensor, E>,
+    ) -> Result<(), E> {
+        if !self.method.prototypes().is_some_and(|prototypes| prototypes.is_due(at)) {
+            return Ok(());
+        }
+        let method = &self.method;
+        let embed = |images_bchw: &Tensor| no_grad(|| method.embed_plain(images_bchw));
+        let features_nd = features(&embed, &self.collective)?;
+        match self.method.prototypes() {
+            Some(prototypes) => Ok(prototypes.find(&features_nd, &self.collective)?),
+            None => Ok(()),
+        }
     }
 
     /// Forward and backward, micro-batch by micro-batch: gradients add up on this rank, and the last pass shares their sum.

@@ -40,7 +40,9 @@ fn compare_traces(what: &str, several: &[Trace], one: &Trace, tolerance: f64) {
                 .chain(trace.states[step].iter().map(|(name, x)| (name.clone(), x.copy())))
                 .collect::<Vec<_>>()
         };
-        for ((name, got), (_, want)) in named(&several[0]).iter().zip(&named(one)) {
+        let (several, one) = (named(&several[0]), named(one));
+        assert_eq!(several.len(), one.len(), "{what}, step {step}");
+        for ((name, got), (_, want)) in several.iter().zip(&one) {
             let difference = relative_difference(got, want);
             assert!(difference <= tolerance, "{what}, step {step}: {name} differs by {difference:e}");
         }

@@ -5,8 +5,8 @@ use kindred_proto::{
     recipe::{AdamW, Network, Recipe, Rule, View, Vit},
 };
 use kindred_worker::{
-    collective::{Collective, on_threads},
-    methods::{self, At, Input},
+    collective::{Collective, Error, on_threads},
+    methods::{self, At, Images, Input},
     nn::Stream,
     train::Trainer,
 };
@@ -16,7 +16,7 @@ use tch::{Device, Kind, Tensor, no_grad};
 pub const GLOBAL_BATCH: i64 = 16;
 
 /// Every method, and every form of it that takes another path: a name and its part of the recipe.
-pub const METHODS: [(&str, &str); 18] = [
+pub const METHODS: [(&str, &str); 30] = [
     ("moco_v2", "{queue_size: 40, momentum: 0.9, projector: {hidden_dims: [16], out_dim: 8}}"),
     ("sce", "{queue_size: 40, projector: {hidden_dims: [16], out_dim: 8}}"),
     (
@@ -65,6 +65,42 @@ pub const METHODS: [(&str, &str); 18] = [
         "{temperature: 0.1, beta: 0.0, queue_size: 40, momentum: 0.9, projector: {hidden_dims: [16], out_dim: 8}}",
     ),
     ("cmc", "{temperature: 0.1, queue_size: 40, momentum: 0.9, projector: {hidden_dims: [16], out_dim: 8}}"),
+    ("moco_v3", "{projector: {hidden_dims: [16], out_dim: 8}, predictor: {hidden_dim: 16}}"),
+    ("simclr", "{projector: {hidden_dims: [16], out_dim: 8}}"),
+    // The gradient of a bias ahead of normalisation is zero but for rounding: the projector ends without one.
+    (
+        "byol",
+        "{projector: {hidden_dims: [16], out_dim: 8, last_batch_norm: true}, predictor: {hidden_dim: 16}}",
+    ),
+    (
+        "byol",
+        "{symmetric: false, momentum: 0.9, projector: {hidden_dims: [16], out_dim: 8, last_batch_norm: true}, \
+         predictor: {hidden_dim: 16}}",
+    ),
+    ("simsiam", "{projector: {hidden_dims: [16], out_dim: 8}, predictor: {hidden_dim: 16}}"),
+    (
+        "swav",
+        "{n_prototypes: 6, freeze_prototypes_steps: 0, queue_size: 20, queue_start_epoch: 0, \
+         projector: {hidden_dims: [16], out_dim: 8}}",
+    ),
+    ("swav", "{n_prototypes: 6, freeze_prototypes_steps: 2, projector: {hidden_dims: [16], out_dim: 8}}"),
+    ("insdis", "{n_negatives: 20, projector: {out_dim: 8}}"),
+    ("insdis", "{temperature: 0.5, n_negatives: 20, form: nce, projector: {out_dim: 8}}"),
+    (
+        "pcl",
+        "{queue_size: 40, momentum: 0.9, n_negative_prototypes: 3, clustering: {n_prototypes: [9, 20], \
+         warmup_epochs: 0}, projector: {hidden_dims: [16], out_dim: 8}}",
+    ),
+    (
+        "pcl",
+        "{queue_size: 40, momentum: 0.9, n_negative_prototypes: 5, prototype_columns: image, clustering: \
+         {n_prototypes: [9], warmup_epochs: 0}, projector: {hidden_dims: [16], out_dim: 8}}",
+    ),
+    (
+        "pauc_r",
+        "{queue_size: 40, momentum: 0.9, prototype_weight: 0.5, clustering: {n_prototypes: [9, 20], \
+         warmup_epochs: 0}, projector: {hidden_dims: [16], out_dim: 8}}",
+    ),
 ];
 
 /// A job of one method.
@@ -92,23 +128,37 @@ pub fn transformer(spec: &JobSpec) -> JobSpec {
     spec
 }
 
-/// The views of the images of a step: one smooth pattern an image, noise of its own a view and patch. `[N P, C, S, S]`
-/// each; the first is of 16 pixels, the others are in proportion.
+/// Steps of an epoch; the training set has [`GLOBAL_BATCH`] times as many images.
+const STEPS_PER_EPOCH: u64 = 10;
+
+/// Side of the patterns.
+const SIZE: i64 = 16;
+
+/// The images of a step of an epoch as they are: one smooth pattern each. `[N, C, 16, 16]`.
+fn patterns(n_channels: i64, step_of_epoch: u64) -> Tensor {
+    let coarse = noise(step_of_epoch, "pattern", &[GLOBAL_BATCH, n_channels, 4, 4]);
+    coarse.upsample_bilinear2d([SIZE, SIZE], false, None, None)
+}
+
+/// The views of the images of a step: the images, scaled, with noise of its own a view and patch. `[N P, C, S, S]` each; the
+/// first is of 16 pixels, the others are in proportion.
 pub fn images(recipe: &Recipe, step: u64, kind: Kind) -> Vec<Tensor> {
-    let (n_channels, whole) = (recipe.data.channels().into(), recipe.views[0].crop.size);
-    let noise = |name: String, shape: &[i64], scale: f64| {
-        let mut stream = Stream::new(step, &name);
-        let values: Vec<f64> = (0..shape.iter().product::<i64>()).map(|_| scale * stream.normal()).collect();
-        Tensor::from_slice(&values).view(shape)
-    };
-    let coarse = noise("pattern".to_owned(), &[GLOBAL_BATCH, n_channels, 4, 4], 1.0);
+    let (n_channels, whole) = (recipe.data.channels().into(), i64::from(recipe.views[0].crop.size));
+    let patterns = patterns(n_channels, step % STEPS_PER_EPOCH);
     let view = |(idx, view): (usize, &View)| {
-        let (size, n_patches) = (i64::from(view.output_size() * 16 / whole), i64::from(view.n_patches()));
-        let pattern = coarse.upsample_bilinear2d([size, size], false, None, None);
-        let patterns = pattern.repeat_interleave_self_int(n_patches, 0, None);
-        (noise(format!("view {idx}"), &patterns.size(), 0.1) + patterns).to_kind(kind)
+        let (size, n_patches) = (i64::from(view.output_size()) * SIZE / whole, i64::from(view.n_patches()));
+        let patterns = patterns.upsample_bilinear2d([size, size], false, None, None);
+        let patterns = patterns.repeat_interleave_self_int(n_patches, 0, None);
+        let noise = noise(step, &format!("view {idx}"), &patterns.size());
+        (patterns + noise * 0.1).to_kind(kind)
     };
     recipe.views.iter().enumerate().map(view).collect()
+}
+
+fn noise(seed: u64, name: &str, shape: &[i64]) -> Tensor {
+    let mut stream = Stream::new(seed, name);
+    let values: Vec<f64> = (0..shape.iter().product::<i64>()).map(|_| stream.normal()).collect();
+    Tensor::from_slice(&values).view(shape)
 }
 
 /// Tensors by name.
@@ -138,8 +188,9 @@ impl Rank {
     pub fn new(spec: &JobSpec, collective: Collective) -> Self {
         // Ranks of one process would wait for one another's threads.
         tch::set_num_threads(1);
-        let method =
-            methods::build(spec, spec.recipe.data.channels(), Device::Cpu).expect("the processor is there");
+        let n_images = STEPS_PER_EPOCH * GLOBAL_BATCH as u64;
+        let images = Images { n_channels: spec.recipe.data.channels(), n_images, n_classes: 0 };
+        let method = methods::build(spec, &images, Device::Cpu).expect("the processor is there");
         let kind = method.parameters()[0].1.kind();
         let trainer = Trainer::new(method, spec, collective).expect("all ranks are alike");
         let trace = Trace { losses: Vec::new(), gradients: Vec::new(), states: Vec::new() };
@@ -155,7 +206,7 @@ impl Rank {
 
     /// Takes the steps from `start` to before `end` of a run of 100, on this rank's share of the images.
     pub fn steps(&mut self, start: u64, end: u64) -> &mut Self {
-        let collective = self.trainer.collective();
+        let collective = self.trainer.collective().clone();
         let share = GLOBAL_BATCH / i64::from(collective.world_size());
         let first = share * i64::from(collective.rank());
         for step in start..end {
@@ -165,8 +216,10 @@ impl Rank {
                 view.narrow(0, n_patches * first, n_patches * share)
             };
             let views = images.iter().map(of_this_rank).collect();
-            let samples_b = Tensor::arange(share, (Kind::Int64, Device::Cpu)) + first;
-            let at = At { step, total_steps: 100, steps_per_epoch: 10 };
+            let first_sample = (step % STEPS_PER_EPOCH) as i64 * GLOBAL_BATCH + first;
+            let samples_b = Tensor::arange(share, (Kind::Int64, Device::Cpu)) + first_sample;
+            let at = At { step, total_steps: 100, steps_per_epoch: STEPS_PER_EPOCH };
+            self.find_prototypes(&at);
             let input = Input { views, samples_b };
             let outcome = self.trainer.step(&input, &at, self.lr).expect("no peer is lost");
             self.trace.losses.push(outcome.loss.double_value(&[]));
@@ -176,6 +229,16 @@ impl Rank {
                 .push(self.trainer.state().into_iter().map(|(name, x)| (name, x.copy())).collect());
         }
         self
+    }
+
+    /// As a rank does before a step; here each embeds all images.
+    fn find_prototypes(&mut self, at: &At) {
+        let (kind, n_channels) = (self.kind, self.recipe.data.channels().into());
+        let found = self.trainer.find_prototypes(at, |embed, _| {
+            let rows = (0..STEPS_PER_EPOCH).map(|step| embed(&patterns(n_channels, step).to_kind(kind)));
+            Ok::<_, Error>(Tensor::cat(&rows.collect::<Result<Vec<_>, _>>()?, 0))
+        });
+        found.expect("no peer is lost");
     }
 
     /// A copy of the state.
@@ -203,8 +266,10 @@ impl Rank {
     }
 
     fn gradients(&self) -> Named {
-        let parameters = self.trainer.method().parameters();
-        copied(parameters.into_iter().map(|(name, parameter)| (name, parameter.grad())).collect())
+        let parameters = self.trainer.method().parameters().into_iter();
+        let gradients = parameters.map(|(name, parameter)| (name, parameter.grad()));
+        // What took no part in the step has none.
+        copied(gradients.filter(|(_, gradient)| gradient.defined()).collect())
     }
 }
 

@@ -18,7 +18,8 @@ fn losses(method: &str) -> Vec<f64> {
     );
     let spec = JobSpec::check(&job_spec::from_yaml(&text, &[]).expect("the text is a job"));
     let spec = spec.expect("the job is sound");
-    let method = methods::build(&spec, 1, Device::Cpu).expect("the processor is there");
+    let images = methods::Images { n_channels: 1, n_images: 160, n_classes: 0 };
+    let method = methods::build(&spec, &images, Device::Cpu).expect("the processor is there");
     let mut trainer = Trainer::new(method, &spec, Collective::single()).expect("one rank is like itself");
     let loss = |step: u64| {
         let view = |view: &str| rows(&format!("{view} {step}"), 8, 256).view([8, 1, 16, 16]) * 16.0;

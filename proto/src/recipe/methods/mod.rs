@@ -8,32 +8,50 @@ use crate::{
     v1::{self, method::Kind},
 };
 
+mod byol;
 mod clsa;
+mod clustering;
 mod cmc;
 mod co2;
 mod crops;
 mod heads;
 mod infomin;
+mod insdis;
 mod isd;
 mod moco_v1;
 mod moco_v2;
+mod moco_v3;
+mod pauc_r;
+mod pcl;
 mod published;
 mod ressl;
 mod sane;
 mod sce;
+mod simclr;
+mod simsiam;
+mod swav;
 
+pub use byol::Byol;
 pub use clsa::Clsa;
+pub use clustering::Clustering;
 pub use cmc::Cmc;
 pub use co2::Co2;
 pub use heads::{MomentumSchedule, Predictor, Projector};
 pub use infomin::Infomin;
+pub use insdis::{Insdis, InsdisForm};
 pub use isd::{Form, Isd};
 pub use moco_v1::MocoV1;
 pub use moco_v2::MocoV2;
+pub use moco_v3::MocoV3;
+pub use pauc_r::PaucR;
+pub use pcl::{Pcl, PrototypeColumns};
 pub(super) use published::Published;
 pub use ressl::Ressl;
 pub use sane::{MixupScope, Sane};
 pub use sce::{Sce, SelfMode};
+pub use simclr::Simclr;
+pub use simsiam::Simsiam;
+pub use swav::Swav;
 
 /// What the recipe asks of each method's parameters.
 trait Parameters: Sized {
@@ -136,10 +154,22 @@ methods! {
     Sce = "sce",
     /// MoCo v1.
     MocoV1 = "moco_v1",
+    /// MoCo v3.
+    MocoV3 = "moco_v3",
+    /// SimCLR.
+    Simclr = "simclr",
+    /// BYOL.
+    Byol = "byol",
+    /// SimSiam.
+    Simsiam = "simsiam",
     /// ReSSL.
     Ressl = "ressl",
     /// CO2.
     Co2 = "co2",
+    /// SwAV.
+    Swav = "swav",
+    /// InsDis.
+    Insdis = "insdis",
     /// CLSA.
     Clsa = "clsa",
     /// ISD.
@@ -148,6 +178,10 @@ methods! {
     Sane = "sane",
     /// InfoMin.
     Infomin = "infomin",
+    /// PCL.
+    Pcl = "pcl",
+    /// PAUC-R (reconstruction).
+    PaucR = "pauc_r",
     /// CMC.
     Cmc = "cmc",
 }
