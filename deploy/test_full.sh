@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# What needs more time than `make test` has: an outage of 30 s, and the CUDA build, linked to the real NCCL, up to "no GPUs
+# What needs more time than `make test` has: an outage of 30 s, methods on 4 ranks, and the CUDA build, linked to the real NCCL, up to "no GPUs
 # found".
 set -euo pipefail
 
@@ -11,6 +11,9 @@ fail() { printf 'test-full: %s\n' "$*" >&2; exit 1; }
 step "the coordinator is away for 30 s"
 cargo build --workspace --bins --locked --quiet
 KINDRED_OUTAGE_SECONDS=30 cargo test --workspace --locked --test e2e -- training_goes_on
+
+step "the contract of every method on 2 and 4 ranks"
+KINDRED_CONTRACT_FULL=1 cargo test --workspace --locked --test contract
 
 step "libtorch with CUDA"
 # A LIBTORCH that is set is the one for `make test`.

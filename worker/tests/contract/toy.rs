@@ -106,11 +106,12 @@ pub const METHODS: [(&str, &str); 30] = [
 /// A job of one method.
 pub fn spec(method: (&str, &str), precision: &str, batch_norm: &str) -> JobSpec {
     let (name, parameters) = method;
-    // Grey images have no colours to split off.
-    let data = if name == "cmc" { "{image_folder: {train: images}}" } else { "{fashion_mnist: {}}" };
+    // Grey images have no colours to split off; halves are as wide as other methods' networks.
+    let (data, width) =
+        if name == "cmc" { ("{image_folder: {train: images}}", 8) } else { ("{fashion_mnist: {}}", 4) };
     let text = format!(
         "name: contract\nranks: 1\ndevice: cpu\nrecipe:\n  data: {data}\n  encoder: {{resnet: \
-         {{width: 4, stem: cifar, batch_norm: {batch_norm}}}}}\n  method: {{{name}: {parameters}}}\n  optimizer: \
+         {{width: {width}, stem: cifar, batch_norm: {batch_norm}}}}}\n  method: {{{name}: {parameters}}}\n  optimizer: \
          {{sgd: {{lr: 0.05, momentum: 0.9, weight_decay: 1.0e-4}}}}\n  training: {{global_batch: {GLOBAL_BATCH}, \
          seed: 7, precision: {precision}}}\n"
     );
@@ -134,10 +135,10 @@ const STEPS_PER_EPOCH: u64 = 10;
 /// Side of the patterns.
 const SIZE: i64 = 16;
 
-/// The images of a step of an epoch as they are: one smooth pattern each. `[N, C, 16, 16]`.
+/// The images of a step of an epoch as they are: one smooth pattern each, in all channels. `[N, C, 16, 16]`.
 fn patterns(n_channels: i64, step_of_epoch: u64) -> Tensor {
-    let coarse = noise(step_of_epoch, "pattern", &[GLOBAL_BATCH, n_channels, 4, 4]);
-    coarse.upsample_bilinear2d([SIZE, SIZE], false, None, None)
+    let coarse = noise(step_of_epoch, "pattern", &[GLOBAL_BATCH, 1, 4, 4]);
+    coarse.upsample_bilinear2d([SIZE, SIZE], false, None, None).repeat([1, n_channels, 1, 1])
 }
 
 /// The views of the images of a step: the images, scaled, with noise of its own a view and patch. `[N P, C, S, S]` each; the
