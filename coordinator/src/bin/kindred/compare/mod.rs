@@ -134,16 +134,17 @@ mod tests {
 
     #[test]
     fn figures_and_differences_stand_side_by_side() {
-        let expected = "\
-                      job-1      job-2
-name                  n          n
-state                 succeeded  succeeded
-knn_accuracy_percent  81.5000    80.0000
-x                     1.0000     -
-
-                        job-1  job-2
-recipe.training.epochs  2      3";
-        assert_eq!(tables(&jobs()), expected);
+        let expected = [
+            "                      job-1      job-2",
+            "name                  n          n",
+            "state                 succeeded  succeeded",
+            "knn_accuracy_percent  81.5000    80.0000",
+            "x                     1.0000     -",
+            "",
+            "                        job-1  job-2",
+            "recipe.training.epochs  2      3",
+        ];
+        assert_eq!(tables(&jobs()), expected.join("\n"));
     }
 
     #[test]
