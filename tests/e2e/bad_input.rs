@@ -93,12 +93,12 @@ async fn a_truncated_jpeg_is_named_and_the_steps_before_it_stay() -> Result<()> 
 }
 
 #[tokio::test]
-async fn a_loss_that_is_not_finite_ends_the_job_with_its_step_and_rate() -> Result<()> {
+async fn a_loss_that_is_not_finite_ends_the_job_with_its_step_and_section() -> Result<()> {
     let cluster = Cluster::start(1).await?;
     recipes::write_photographs(&cluster.data_root(0).join("photos"), 24)?;
     let yaml = recipes::image_folder("diverges", "photos", "epochs: 200").replace("lr: 0.03", "lr: 10000");
     let job = fails(&cluster, &yaml).await?;
-    assert_user_failure(&job, FailureReason::NotFinite, &["step", "lr"]);
+    assert_user_failure(&job, FailureReason::NotFinite, &["step", "recipe.optimizer"]);
     cluster.finish(&["finite"])
 }
 

@@ -7,6 +7,7 @@ pub mod bank;
 mod digest;
 pub mod kmeans;
 pub mod queue;
+mod share;
 mod threads;
 
 use std::borrow::Borrow;
@@ -19,6 +20,7 @@ use tch::{Device, Kind, Tensor, no_grad};
 
 pub use digest::digest;
 pub use kindred_bridge::Error;
+pub use share::Share;
 pub use threads::on_threads;
 
 /// The ranks of one generation; clones are the same ranks.
