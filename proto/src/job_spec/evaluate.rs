@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use super::{SpecError, Terms};
 use crate::{
-    recipe::{DataSource, Evaluation, Precision},
+    recipe::{DataSource, Evaluation, Precision, Subset},
     scope::{Findings, Scope},
     v1,
 };
@@ -33,6 +33,8 @@ pub struct Evaluate {
     pub precision: Precision,
     /// Threads that a rank on the CPU computes with. Default 1.
     pub threads_per_rank: u32,
+    /// The unbalanced part of the training images that the encoder learnt from. Default: it learnt from all.
+    pub trained_on: Option<Subset>,
 }
 
 impl EvaluationSpec {
@@ -72,6 +74,7 @@ impl Evaluate {
             seed: wire.seed.unwrap_or(0),
             precision: Precision::check(wire.precision, Precision::Fp32, at),
             threads_per_rank: at.number("threads_per_rank", wire.threads_per_rank, 1, 1..=1024),
+            trained_on: wire.trained_on.and_then(|subset| Subset::check(&subset, &at.field("trained_on"))),
         }
     }
 
@@ -84,6 +87,7 @@ impl Evaluate {
             seed: Some(self.seed),
             precision: self.precision.to_wire().into(),
             threads_per_rank: Some(self.threads_per_rank),
+            trained_on: self.trained_on.as_ref().map(Subset::to_wire),
         }
     }
 }
@@ -95,7 +99,7 @@ fn check_data(wire: Option<&v1::DataSource>, at: &Scope) -> DataSource {
     }
     let data = DataSource::check(wire, at);
     if !data.has_test() {
-        at.refuse("needs labelled test images, which are the queries: give `image_folder.test`");
+        at.refuse("needs labelled images: give `image_folder.test` (of STL-10 the labelled part)");
     }
     data
 }

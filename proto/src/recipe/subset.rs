@@ -40,7 +40,7 @@ pub enum SubsetKind {
 }
 
 impl Subset {
-    pub(super) fn check(wire: &v1::Subset, at: &Scope) -> Option<Self> {
+    pub(crate) fn check(wire: &v1::Subset, at: &Scope) -> Option<Self> {
         let Some(kind) = &wire.kind else {
             at.refuse(
                 "names no rule: give `long_tail: {}`, `large_and_rare: {}` or `balanced: {share: 0.1}`",
@@ -50,7 +50,7 @@ impl Subset {
         Some(Self { kind: SubsetKind::check(kind, at), seed: wire.seed.unwrap_or(0) })
     }
 
-    pub(super) fn to_wire(&self) -> v1::Subset {
+    pub(crate) fn to_wire(&self) -> v1::Subset {
         v1::Subset { kind: Some(self.kind.to_wire()), seed: Some(self.seed) }
     }
 }

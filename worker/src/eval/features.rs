@@ -66,18 +66,19 @@ impl Reader {
         embed: impl Fn(&Tensor) -> Result<Tensor, kindred_bridge::Error>,
     ) -> Result<Tensor, Error> {
         let rows_of = |ids: &[u64]| Ok(embed(&self.images(dataset, ids)?)?);
-        Ok(self.gathered(dataset, dataset.len(), session, rows_of)?.rows_nf)
+        let all: Vec<u64> = (0..dataset.len()).collect();
+        Ok(self.gathered(dataset, &all, session, rows_of)?.rows_nf)
     }
 
-    /// Features of the first `n` images, the same on every rank, and the same bits at any number of ranks on the CPU.
+    /// Features of these images, the same on every rank, and the same bits at any number of ranks on the CPU.
     pub(super) fn features(
         &self,
         encoder: &Encoder,
         dataset: &Dataset,
-        n: u64,
+        ids: &[u64],
         session: &Session,
     ) -> Result<Labelled, Error> {
-        self.gathered(dataset, n, session, |ids| {
+        self.gathered(dataset, ids, session, |ids| {
             let images = self.images(dataset, ids)?;
             let autocast = (self.precision == Precision::Bf16).then_some(Kind::BFloat16);
             let features = || encoder.features(&images, Pass::Evaluate);
@@ -85,9 +86,14 @@ impl Reader {
         })
     }
 
-    /// Pixels in [0, 1] of all images as rows, the same on every rank.
-    pub(super) fn raw_pixels(&self, dataset: &Dataset, session: &Session) -> Result<Labelled, Error> {
-        self.gathered(dataset, dataset.len(), session, |ids| {
+    /// Pixels in [0, 1] of these images as rows, the same on every rank.
+    pub(super) fn raw_pixels(
+        &self,
+        dataset: &Dataset,
+        ids: &[u64],
+        session: &Session,
+    ) -> Result<Labelled, Error> {
+        self.gathered(dataset, ids, session, |ids| {
             let pixels = kindred_data::raw_pixels(dataset, ids)?;
             Ok(Tensor::from_slice(&pixels).view([ids.len() as i64, -1]).to_device(self.device))
         })
@@ -96,25 +102,26 @@ impl Reader {
     fn gathered(
         &self,
         dataset: &Dataset,
-        n: u64,
+        ids: &[u64],
         session: &Session,
         rows_of: impl Fn(&[u64]) -> Result<Tensor, Error>,
     ) -> Result<Labelled, Error> {
-        let share = session.share(n as i64);
+        let n = ids.len() as i64;
+        let share = session.share(n);
         let mut chunks = Vec::new();
-        for ids in share.chunks() {
-            let ids: Vec<u64> = ids.collect();
+        for rows in share.chunks() {
             // A rank without rows of its own computes the first one: it needs the width to take part in the gather.
-            match ids.is_empty() {
-                false => chunks.push(rows_of(&ids)?),
-                true if chunks.is_empty() => chunks.push(rows_of(&[0])?),
-                true => {}
+            match &ids[rows.start as usize..rows.end as usize] {
+                [] if chunks.is_empty() => chunks.push(rows_of(&ids[..1])?),
+                [] => {}
+                own => chunks.push(rows_of(own)?),
             }
             (session.tick)(1)?;
         }
         let rows_nf = pad(&Tensor::cat(&chunks, 0), share.per_rank as i64);
-        let rows_nf = session.collective.gather(&rows_nf)?.narrow(0, 0, n as i64);
-        let labels = dataset.labels().unwrap_or_default().iter().take(n as usize);
+        let rows_nf = session.collective.gather(&rows_nf)?.narrow(0, 0, n);
+        let labels = dataset.labels().unwrap_or_default();
+        let labels = ids.iter().filter_map(|&id| labels.get(id as usize));
         let labels: Vec<i64> = labels.map(|&label| i64::from(label)).collect();
         Ok(Labelled { rows_nf, labels_n: Tensor::from_slice(&labels).to_device(self.device) })
     }

@@ -12,7 +12,7 @@ use kindred_proto::{
     job_spec::JobSpec,
     recipe::{
         Evaluation,
-        evaluation::{MeasurementKind, Solver},
+        evaluation::{MeasurementKind, Neighbours, Solver},
     },
 };
 use tch::Device;
@@ -38,10 +38,29 @@ type Figures = Vec<(&'static str, f64)>;
 
 /// The images that features are computed from, how, and what is measured of them.
 pub struct Evaluator {
-    bank: Dataset,
-    queries: Dataset,
+    bank: Part,
+    queries: Part,
     protocols: Evaluation,
     reader: Reader,
+    /// What kNN counts on its own where the recipe names no classes.
+    rare_classes: Vec<u32>,
+}
+
+/// Some images of a data set.
+struct Part {
+    dataset: Dataset,
+    ids: Vec<u64>,
+}
+
+impl Part {
+    fn all(dataset: Dataset) -> Self {
+        Self { ids: (0..dataset.len()).collect(), dataset }
+    }
+
+    fn keep_classes(&mut self, is_kept: impl Fn(u32) -> bool) {
+        let labels = self.dataset.labels().unwrap_or_default();
+        self.ids.retain(|&id| is_kept(labels[id as usize]));
+    }
 }
 
 /// Features of bank and queries, or what stands for them.
@@ -96,7 +115,28 @@ impl Evaluator {
 
     /// Measures with the images of `bank` and `queries`, which are labelled.
     pub fn new(bank: Dataset, queries: Dataset, protocols: Evaluation, reader: Reader) -> Self {
-        Self { bank, queries, protocols, reader }
+        let (bank, queries) = (Part::all(bank), Part::all(queries));
+        Self { bank, queries, protocols, reader, rare_classes: Vec::new() }
+    }
+
+    /// For an encoder that learnt from an unbalanced set with so many images of each class: leaves out the classes that
+    /// had none, and has kNN count those on their own that had fewer than the mean of the others.
+    ///
+    /// # Errors
+    /// When no bank or query image is left.
+    pub fn after_unbalanced(mut self, n_images: &[u64]) -> Result<Self, Error> {
+        let n_of = |class: u32| n_images.get(class as usize).copied().unwrap_or(0);
+        for part in [&mut self.bank, &mut self.queries] {
+            part.keep_classes(|class| n_of(class) > 0);
+            if part.ids.is_empty() {
+                return Err(Error::Unfit("trained_on: no image is of one of its classes".into()));
+            }
+        }
+        let n_classes = n_images.iter().filter(|&&n| n > 0).count();
+        let mean = n_images.iter().sum::<u64>() as f64 / n_classes as f64;
+        let is_rare = |&class: &u32| n_of(class) > 0 && (n_of(class) as f64) < mean;
+        self.rare_classes = (0..n_images.len() as u32).filter(is_rare).collect();
+        Ok(self)
     }
 
     /// What is to be measured.
@@ -114,10 +154,10 @@ impl Evaluator {
         bank_limit: Option<u64>,
         session: &Session,
     ) -> Result<Features, Error> {
-        let n_bank = bank_limit.unwrap_or(u64::MAX).min(self.bank.len());
-        let bank = self.reader.features(encoder, &self.bank, n_bank, session)?;
-        let queries = self.reader.features(encoder, &self.queries, self.queries.len(), session)?;
-        Ok(Features { bank, queries })
+        let n_bank = bank_limit.map_or(self.bank.ids.len(), |limit| self.bank.ids.len().min(limit as usize));
+        let of =
+            |part: &Part, n: usize| self.reader.features(encoder, &part.dataset, &part.ids[..n], session);
+        Ok(Features { bank: of(&self.bank, n_bank)?, queries: of(&self.queries, self.queries.ids.len())? })
     }
 
     /// Raw pixels in the place of features: the floor that an encoder has to beat.
@@ -125,8 +165,8 @@ impl Evaluator {
     /// # Errors
     /// When an image cannot be read, images differ in size, or another rank is lost.
     pub fn raw_pixels(&self, session: &Session) -> Result<Features, Error> {
-        let bank = self.reader.raw_pixels(&self.bank, session)?;
-        Ok(Features { bank, queries: self.reader.raw_pixels(&self.queries, session)? })
+        let of = |part: &Part| self.reader.raw_pixels(&part.dataset, &part.ids, session);
+        Ok(Features { bank: of(&self.bank)?, queries: of(&self.queries)? })
     }
 
     /// kNN's figures by name, if it is to be measured.
@@ -169,16 +209,14 @@ impl Evaluator {
 
     /// Units of [`Session::tick`] from [`Evaluator::features`] of all images to the end of [`Evaluator::all`].
     pub fn units(&self, world_size: u32) -> u64 {
-        let n_chunks = |n| Share::of(n, 0, world_size).chunks().count() as u64;
+        let n_chunks = |part: &Part| Share::of(part.ids.len() as u64, 0, world_size).chunks().count() as u64;
         let knn = self.protocols.knn.iter().map(|_| 1);
         let linear = self.protocols.linear.iter().map(|probe| units_of_solver(&probe.solver));
         let further = self.protocols.further.iter().map(|measurement| match &measurement.kind {
             MeasurementKind::Linear(probe) => units_of_solver(&probe.solver),
             _ => 1,
         });
-        n_chunks(self.bank.len())
-            + n_chunks(self.queries.len())
-            + knn.chain(linear).chain(further).sum::<u64>()
+        n_chunks(&self.bank) + n_chunks(&self.queries) + knn.chain(linear).chain(further).sum::<u64>()
     }
 
     fn measure(
@@ -188,8 +226,12 @@ impl Evaluator {
         session: &Session,
     ) -> Result<Figures, Error> {
         let (bank, queries) = (&features.bank, &features.queries);
-        let n_classes = self.bank.n_classes().max(self.queries.n_classes());
+        let n_classes = self.bank.dataset.n_classes().max(self.queries.dataset.n_classes());
         match kind {
+            MeasurementKind::Knn(neighbours) if neighbours.rare_classes.is_empty() => {
+                let neighbours = Neighbours { rare_classes: self.rare_classes.clone(), ..neighbours.clone() };
+                knn::accuracy(bank, queries, n_classes, &neighbours, session)
+            }
             MeasurementKind::Knn(neighbours) => knn::accuracy(bank, queries, n_classes, neighbours, session),
             MeasurementKind::Linear(probe) => linear::accuracy(bank, queries, n_classes, probe, session),
             MeasurementKind::Purity { k } => knn::purity(bank, queries, *k, session),

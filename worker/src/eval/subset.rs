@@ -5,7 +5,7 @@ use tch::{Device, Tensor};
 
 use super::{Error, features::Labelled};
 
-/// So many rows of each class, by the order that the seed gives, in ascending order of rows.
+/// So many rows of each class that occurs, by the order that the seed gives, in ascending order of rows.
 ///
 /// # Errors
 /// When a class has fewer; the error names `setting`, which asks for them.
@@ -16,8 +16,7 @@ pub(super) fn per_class(
     seed: u64,
     setting: &str,
 ) -> Result<Labelled, Error> {
-    let labels = Vec::<i64>::try_from(all.labels_n.to_device(Device::Cpu)).expect("a flat i64 tensor");
-    let mut rows = chosen(&labels, n_classes, n_per_class, seed).map_err(|(class, n_images)| {
+    let mut rows = chosen(&labels_of(all), n_classes, n_per_class, seed).map_err(|(class, n_images)| {
         Error::Unfit(format!(
             "{setting} asks for {n_per_class} training images of each class, class {class} has {n_images}"
         ))
@@ -28,6 +27,18 @@ pub(super) fn per_class(
         rows_nf: all.rows_nf.index_select(0, &rows),
         labels_n: all.labels_n.index_select(0, &rows),
     })
+}
+
+/// How many classes occur.
+pub(super) fn n_present(all: &Labelled) -> usize {
+    let mut labels = labels_of(all);
+    labels.sort_unstable();
+    labels.dedup();
+    labels.len()
+}
+
+fn labels_of(all: &Labelled) -> Vec<i64> {
+    Vec::try_from(all.labels_n.to_device(Device::Cpu)).expect("a flat i64 tensor")
 }
 
 /// The rows, or the first class that has too few, and how many.
@@ -42,7 +53,7 @@ fn chosen(labels: &[i64], n_classes: u32, n_per_class: u64, seed: u64) -> Result
             rows.push(row as i64);
         }
     }
-    match n_chosen.iter().position(|&n_of_class| n_of_class < n_per_class) {
+    match n_chosen.iter().position(|&n_of_class| 0 < n_of_class && n_of_class < n_per_class) {
         Some(class) => Err((class, n_chosen[class])),
         None => Ok(rows),
     }

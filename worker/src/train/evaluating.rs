@@ -14,7 +14,7 @@ use kindred_ipc::{FromRank, Start};
 use kindred_proto::{
     ids::NodeId,
     job_spec::{Evaluate, EvaluationSpec},
-    recipe::{BatchNorm, Precision},
+    recipe::{BatchNorm, DataSource, Precision, Subset},
     v1::{JobResult, Progress},
 };
 use tch::{Device, Kind};
@@ -56,7 +56,7 @@ pub fn run(link: &Link, start: &Start, spec: &EvaluationSpec) -> Result<Ending, 
     images.check_fit(&encoder.description)?;
     tracing::info!(world_size = collective.world_size(), encoder = encoder.path, "ranks have met");
     link.say(FromRank::Training);
-    let evaluator = images.evaluator(evaluate, &encoder.description, device);
+    let evaluator = images.evaluator(evaluate, &encoder.description, device)?;
     let meter = Meter::new(link, start, evaluator.units(collective.world_size()));
     match measure(&evaluator, &encoder, &meter, evaluate.seed, &collective) {
         Ok(metrics) => Ok(Ending::Finished(encoder.result(metrics, start))),
@@ -93,6 +93,8 @@ fn measure(
 struct Images {
     bank: Dataset,
     queries: Dataset,
+    /// Images of each class that the encoder learnt from, where those were unbalanced.
+    trained_on: Option<Vec<u64>>,
 }
 
 impl Images {
@@ -107,7 +109,9 @@ impl Images {
                 return Err(unfit(format!("evaluate.data: the {which} images have no labels: {fix}")));
             }
         }
-        Ok(Self { bank, queries })
+        let trained_on =
+            evaluate.trained_on.as_ref().map(|subset| class_sizes(evaluate, subset, start)).transpose()?;
+        Ok(Self { bank, queries, trained_on })
     }
 
     fn check_alike(&self, start: &Start, collective: &Collective) -> Result<(), Error> {
@@ -129,7 +133,12 @@ impl Images {
         )))
     }
 
-    fn evaluator(self, evaluate: &Evaluate, description: &Description, device: Device) -> Evaluator {
+    fn evaluator(
+        self,
+        evaluate: &Evaluate,
+        description: &Description,
+        device: Device,
+    ) -> Result<Evaluator, Error> {
         let reader = Reader {
             size: description.size,
             color_space: description.color_space,
@@ -139,8 +148,24 @@ impl Images {
             precision: evaluate.precision,
             device,
         };
-        Evaluator::new(self.bank, self.queries, evaluate.protocols.clone(), reader)
+        let evaluator = Evaluator::new(self.bank, self.queries, evaluate.protocols.clone(), reader);
+        match self.trained_on {
+            Some(n_images) => Ok(evaluator.after_unbalanced(&n_images)?),
+            None => Ok(evaluator),
+        }
     }
+}
+
+/// How many images of each class are in a subset of the training images.
+fn class_sizes(evaluate: &Evaluate, subset: &Subset, start: &Start) -> Result<Vec<u64>, Error> {
+    let data = DataSource { subset: Some(subset.clone()), ..evaluate.data.clone() };
+    let subset = Dataset::open(&data, &start.data_root, Split::Train)?;
+    let subset = subset.expect("the training images are always there");
+    let mut sizes = vec![0; subset.n_classes() as usize];
+    for &label in subset.labels().unwrap_or_default() {
+        sizes[label as usize] += 1;
+    }
+    Ok(sizes)
 }
 
 fn unfit(why: String) -> Error {

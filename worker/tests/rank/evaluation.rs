@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, fs};
 
-use kindred_ipc::ToRank;
+use kindred_ipc::{FromRank, ToRank};
 use kindred_proto::{ids::NodeId, v1};
 
 use crate::{
@@ -118,4 +118,30 @@ fn what_does_not_fit_names_the_field_and_the_fix() {
         assert_eq!(failure.reason(), v1::FailureReason::SpecInvalid, "{}", failure.message);
         assert!(failure.message.contains(words), "{}", failure.message);
     }
+}
+
+#[test]
+fn after_unbalanced_training_its_classes_alone_take_part() {
+    let job = || {
+        let job = trained();
+        for split in ["train", "test"] {
+            let (from, to) = (job.data().join(split).join("class-1"), job.data().join(split).join("class-2"));
+            fs::create_dir(&to).expect("a new folder");
+            for file in fs::read_dir(&from).expect("it is there") {
+                let name = file.expect("a listed file").file_name();
+                fs::copy(from.join(&name), to.join(&name)).expect("there is room");
+            }
+        }
+        let unbalanced = "evaluate.trained_on={large_and_rare: {n_large: 1, n_rare: 1, rare_size: 2}}";
+        job.evaluated(1).with("evaluate.protocols={linear: {enabled: false}, knn: {k: 1}}").with(unbalanced)
+    };
+    let mut found: Vec<String> = figures(&job()).into_keys().collect();
+    found.sort_unstable();
+    assert_eq!(found, ["knn_accuracy_percent", "knn_rare_accuracy_percent"], "the rare class is counted too");
+    let is_left_out = |class: u32| {
+        let job = job().with(&format!("evaluate.protocols.knn.rare_classes=[{class}]"));
+        let heard = play_as_usual(job.starts(1)).remove(0);
+        matches!(heard.messages.last(), Some(FromRank::Failed(failure)) if failure.0.message.contains("names no class"))
+    };
+    assert_eq!((0..3).filter(|&class| is_left_out(class)).count(), 1, "one of the three was never learnt");
 }

@@ -49,7 +49,7 @@ fn path_on_nodes(given: &str) -> String {
 }
 
 /// Takes the encoder, and, where the spec does not say them, images, ranks and device from a job that left one. Of a
-/// subset that it was trained on, all images are taken.
+/// subset that it was trained on, all images are taken, and the subset is named.
 fn follow_job(spec: &mut v1::JobSpec, job: &v1::Job) -> Result<(), Error> {
     let encoder = job.result.as_ref().map(|result| result.encoder_path.clone()).unwrap_or_default();
     if encoder.is_empty() {
@@ -61,8 +61,9 @@ fn follow_job(spec: &mut v1::JobSpec, job: &v1::Job) -> Result<(), Error> {
     evaluate.encoder = encoder;
     if evaluate.data.is_none() {
         let recipe = of_job.recipe.and_then(|recipe| recipe.data);
-        let data = recipe.or(of_job.evaluate.and_then(|evaluate| evaluate.data));
-        evaluate.data = data.map(|data| v1::DataSource { mean: vec![], std: vec![], subset: None, ..data });
+        let data = recipe.or(of_job.evaluate.and_then(|evaluate| evaluate.data)).unwrap_or_default();
+        evaluate.trained_on = evaluate.trained_on.or(data.subset);
+        evaluate.data = Some(v1::DataSource { mean: vec![], std: vec![], subset: None, ..data });
     }
     spec.ranks = spec.ranks.or(of_job.ranks);
     if spec.device == 0 {
@@ -110,7 +111,8 @@ mod tests {
         };
         let mut spec = v1::JobSpec::default();
         follow_job(&mut spec, &job).expect("it left an encoder");
-        let all = "name: eval-long\nranks: 2\ndevice: cuda\nevaluate: {encoder: /e, data: {fashion_mnist: {root: r}}}";
+        let all = "name: eval-long\nranks: 2\ndevice: cuda\n\
+                   evaluate: {encoder: /e, data: {fashion_mnist: {root: r}}, trained_on: {long_tail: {}}}";
         assert_eq!(spec, read(all));
         let mut spec = read("name: own\nranks: 1\ndevice: cpu\nevaluate: {data: {fashion_mnist: {root: s}}}");
         let mut expected = spec.clone();

@@ -61,7 +61,8 @@ fn is_enabled(given: Option<bool>, data: &DataSource, at: &Scope) -> bool {
     given.unwrap_or(data.has_test())
 }
 
-const NEEDS_TEST: &str = "needs labelled test images: give `data.image_folder.test`, or leave it out";
+const NEEDS_TEST: &str =
+    "needs labelled images: give `data.image_folder.test` (of STL-10 the labelled part), or leave it out";
 
 fn check_further(wire: &[v1::Measurement], data: &DataSource, at: &Scope) -> Vec<Measurement> {
     if !wire.is_empty() && !data.has_test() {

@@ -59,7 +59,7 @@ fn share_of_each_class(
     share: f64,
     session: &Session,
 ) -> Result<Labelled, Error> {
-    let n_per_class = share * train.labels_n.size()[0] as f64 / f64::from(n_classes);
+    let n_per_class = share * train.labels_n.size()[0] as f64 / subset::n_present(train) as f64;
     let n_per_class = n_per_class.round().max(1.0) as u64;
     subset::per_class(train, n_classes, n_per_class, session.seed, "labelled_share")
 }

@@ -1,17 +1,6 @@
-//! What an evaluation may ask for.
+//! Jobs that measure: every bound by example, and what measurements are called.
 
-use kindred_proto::job_spec::{self, AnySpec, JobSpec};
-
-use crate::{FOLDER, check, refusal};
-
-#[test]
-fn an_evaluation_needs_labels() {
-    let expected = "recipe.evaluation.linear.enabled: needs labelled test images: \
-                    give `data.image_folder.test`, or leave it out";
-    assert_eq!(refusal(&[FOLDER, "recipe.evaluation.linear.enabled=true"]), expected);
-    let unlabelled = check(&[FOLDER]).unwrap().recipe.evaluation;
-    assert!(unlabelled.knn.is_none() && unlabelled.linear.is_none());
-}
+use kindred_proto::job_spec::{self, AnySpec, EvaluationSpec, JobSpec};
 
 const EVALUATION: &str = "
 name: measured
@@ -32,7 +21,7 @@ fn an_evaluation_job_is_checked_too() {
         ),
         (
             "evaluate.data={image_folder: {train: images}}",
-            "evaluate.data: needs labelled test images, which are the queries: give `image_folder.test`",
+            "evaluate.data: needs labelled images: give `image_folder.test` (of STL-10 the labelled part)",
         ),
         (
             "evaluate.protocols={knn: {enabled: false}, linear: {enabled: false}}",
@@ -94,17 +83,12 @@ fn a_job_that_trains_evaluates_nothing_else() {
 
 #[test]
 fn an_unnamed_measurement_is_called_by_its_settings() {
-    let further = "recipe.evaluation.further=[{knn: {}}, {knn: {vote: majority, k: 1, bank_per_class: 9}}, \
+    let further = "evaluate.protocols.further=[{knn: {}}, {knn: {vote: majority, k: 1, bank_per_class: 9}}, \
                    {linear: {labelled_share: 0.01}}, {linear: {preset: isd, labelled_share: 0.125}}, {purity: {}}, \
                    {prototype_variance: {}}, {name: mine, purity: {}}]";
-    let names: Vec<_> = check(&[further])
-        .unwrap()
-        .recipe
-        .evaluation
-        .further
-        .into_iter()
-        .map(|further| further.name)
-        .collect();
+    let wire = job_spec::from_yaml(EVALUATION, &[further.to_owned()]).unwrap();
+    let protocols = EvaluationSpec::check(&wire).unwrap().evaluate.protocols;
+    let names: Vec<_> = protocols.further.into_iter().map(|further| further.name).collect();
     let expected = [
         "knn_20",
         "knn_majority_balanced_1",

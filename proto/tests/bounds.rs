@@ -1,7 +1,5 @@
 //! Every bound, by example: what is written over a good spec, and the one violation that follows.
 
-mod evaluation;
-
 use kindred_proto::{
     job_spec::{self, JobSpec, SpecError},
     recipe::{ColorSpace, RandAugment, Rule, View},
@@ -219,6 +217,15 @@ fn the_keys_of_both_directions_must_fit_the_queue() {
     let expected = "recipe.method.sce.queue_size: must be at least 512, the keys of one step, not 511";
     assert_eq!(refusal(&["recipe.method.sce={symmetric: true, queue_size: 511}"]), expected);
     check(&["recipe.method.sce={symmetric: true, queue_size: 513}"]).unwrap();
+}
+
+#[test]
+fn an_evaluation_needs_labels() {
+    let expected = "recipe.evaluation.linear.enabled: needs labelled images: \
+                    give `data.image_folder.test` (of STL-10 the labelled part), or leave it out";
+    assert_eq!(refusal(&[FOLDER, "recipe.evaluation.linear.enabled=true"]), expected);
+    let unlabelled = check(&[FOLDER]).unwrap().recipe.evaluation;
+    assert!(unlabelled.knn.is_none() && unlabelled.linear.is_none());
 }
 
 #[test]
