@@ -13,7 +13,7 @@
 //! std: each dimension with mean 0 and variance 1 over the prototypes (biased, 1e-5 added). In the warm-up InfoNCE alone.
 //!
 //! # Source
-//! [ours], after the abstract of Mo, Sun and Li, Rethinking Prototypical Contrastive Learning through Alignment,
+//! (ours), after the abstract of Mo, Sun and Li, Rethinking Prototypical Contrastive Learning through Alignment,
 //! Uniformity and Correlation (BMVC 2022, arXiv 2210.10194). Alignment and uniformity: Wang and Isola (ICML 2020), eq. 1
 //! and 2. Correlation: Zbontar et al., Barlow Twins (ICML 2021), eq. 1 and 2, over D. The rest, order too, is
 //! [`pcl`](super::pcl)'s.

@@ -1,6 +1,6 @@
 //! One rank's work: open the data, meet the other ranks, train, measure, write the encoder; or measure one.
 //!
-//! [`serve`] is the story, [`Trainer::step`] its heart. Everything that is durable or visible goes through the agent,
+//! [`serve()`] is the story, [`Trainer::step`] its heart. Everything that is durable or visible goes through the agent,
 //! over the [`Link`]. Non-goals: who runs where (the coordinator), what an objective is ([`crate::methods`]).
 
 mod agreement;

@@ -1,7 +1,7 @@
 //! Parameters of BYOL (NeurIPS 2020, arXiv 2006.07733).
 //!
 //! The source synchronises batch normalisation. For the one-directional form (`symmetric: false`) the defaults are those
-//! of UMBCvision/ISD @ 4bdd603. With the CIFAR stem, for which nothing is published, the widths are [ours], and the
+//! of UMBCvision/ISD @ 4bdd603. With the CIFAR stem, for which nothing is published, the widths are (ours), and the
 //! training is ISD's with the decay of MoCo's CIFAR-10 notebook.
 
 use super::{MomentumSchedule, Parameters, Predictor, Projector, Published};
@@ -21,7 +21,7 @@ pub struct Byol {
     /// Both directions. Default true (paper).
     pub symmetric: bool,
     /// Projector of both branches. Default: one hidden layer of 4,096 with BN, 256 out (paper); in one direction twice
-    /// the feature width and a quarter of it (ISD's code); with the CIFAR stem the feature width and 128 [ours].
+    /// the feature width and a quarter of it (ISD's code); with the CIFAR stem the feature width and 128 (ours).
     pub projector: Projector,
     /// Predictor of the online branch. Default: the projector's hidden width, with bias (paper, ISD's code).
     pub predictor: Predictor,

@@ -13,7 +13,7 @@ use crate::{
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Clustering {
     /// Prototypes of each granularity. Default 25,000, 50,000 and 100,000 (code); with the CIFAR stem 250, 500 and 1,000
-    /// [ours].
+    /// (ours).
     pub n_prototypes: Vec<u32>,
     /// Epochs before prototypes take part. Default 20 (code).
     pub warmup_epochs: u32,

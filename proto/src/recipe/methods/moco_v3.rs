@@ -1,6 +1,6 @@
 //! Parameters of MoCo v3 (ICCV 2021; code facebookresearch/moco-v3 @ c349e6e), those of 300 epochs with ResNet-50.
 //!
-//! The source synchronises batch normalisation. With the CIFAR stem, for which nothing is published, widths are [ours], and
+//! The source synchronises batch normalisation. With the CIFAR stem, for which nothing is published, widths are (ours), and
 //! the training is SCE's.
 
 use super::{MomentumSchedule, Parameters, Predictor, Projector, Published};
@@ -13,7 +13,7 @@ use crate::{
 /// Parameters of MoCo v3.
 #[derive(Clone, Debug, PartialEq)]
 pub struct MocoV3 {
-    /// Temperature of the logits. Default 1 (code; 0.2 with the CIFAR stem [ours], as its ViTs).
+    /// Temperature of the logits. Default 1 (code; 0.2 with the CIFAR stem (ours), as its ViTs).
     pub temperature: f64,
     /// Momentum of the target branch at step 0. Default 0.99 (code).
     pub momentum: f64,

@@ -1,7 +1,7 @@
 //! Parameters of PAUC-R (reconstruction): this project's reading of the abstract of PAUC (Mo, Sun and Li, BMVC 2022,
 //! arXiv 2210.10194), not the paper's formula.
 //!
-//! What it has in common with PCL has PCL's defaults; weights are [ours].
+//! What it has in common with PCL has PCL's defaults; weights are (ours).
 
 use super::{
     Clustering, Parameters, Projector, Published, QueueUse,
@@ -26,13 +26,13 @@ pub struct PaucR {
     pub projector: Projector,
     /// How prototypes are found. Default as PCL.
     pub clustering: Clustering,
-    /// Weight of the alignment of images with their prototypes. Default 1 [ours].
+    /// Weight of the alignment of images with their prototypes. Default 1 (ours).
     pub align_weight: f64,
-    /// Weight of the uniformity of prototypes. Default 1 [ours].
+    /// Weight of the uniformity of prototypes. Default 1 (ours).
     pub uniformity_weight: f64,
-    /// Weight of the correlation between dimensions of prototypes. Default 0.1 [ours].
+    /// Weight of the correlation between dimensions of prototypes. Default 0.1 (ours).
     pub correlation_weight: f64,
-    /// Weight of ProtoNCE over all prototypes. Default 0 [ours].
+    /// Weight of ProtoNCE over all prototypes. Default 0 (ours).
     pub prototype_weight: f64,
     /// Scale of squared distances between prototypes in the uniformity. Default 2 (Wang and Isola, ICML 2020).
     pub uniformity_scale: f64,

@@ -1,7 +1,7 @@
 //! Parameters of SwAV (NeurIPS 2020; code facebookresearch/swav @ 06b1b7c), those of 800 epochs with batches of 4,096.
 //!
 //! The source synchronises batch normalisation. With the CIFAR stem, for which nothing is published, widths and numbers of
-//! prototypes and of frozen steps are [ours], and the training is SCE's but for the end of the cosine.
+//! prototypes and of frozen steps are (ours), and the training is SCE's but for the end of the cosine.
 
 use super::{Parameters, Projector, Published, QueueUse};
 use crate::{
