@@ -34,8 +34,6 @@ def main():
     RUNS.mkdir(exist_ok=True)
     wanted = {}
     for method, seed, overrides in plan.runs():
-        if not (JOBS / f"{method}-fashion-mnist.yaml").exists():
-            continue
         run = Run(options.kindred, method, seed, overrides)
         wanted[run.key()] = run.path()
         is_chosen = not options.only or method in options.only
@@ -53,7 +51,7 @@ class Run:
 
     def __init__(self, kindred, method, seed, overrides):
         self.kindred, self.method, self.seed, self.overrides = kindred, method, seed, overrides
-        self.file = JOBS / f"{method}-fashion-mnist.yaml"
+        self.file = JOBS / f"{method.replace('_', '-')}-fashion-mnist.yaml"
         settings = {**plan.SETTING, "recipe.training.seed": seed, **overrides}
         self.set = [part for key, value in settings.items() for part in ("--set", f"{key}={value}")]
         described = self.file.read_text() + json.dumps(settings, sort_keys=True)
