@@ -4,8 +4,7 @@ import statistics
 
 import plan
 
-FIGURES = (("knn_accuracy_percent", "kNN"), ("linear_accuracy_percent", "linear"))
-RANDOM = "knn_random_encoder_percent"
+BASE, KNN, LINEAR = "moco_v2", plan.KNN[0], plan.LINEAR[0]
 
 
 def write(path, runs):
@@ -41,10 +40,10 @@ def spread(values):
     return statistics.stdev(values) if len(values) > 1 else 0.0
 
 
-def cell(values):
+def cell(values, decimals=2):
     if not values:
         return "–"
-    return f"{statistics.mean(values):.2f} ± {spread(values):.2f} (n={len(values)})"
+    return f"{statistics.mean(values):.{decimals}f} ± {spread(values):.{decimals}f} (n={len(values)})"
 
 
 def difference(values, others):
@@ -54,35 +53,39 @@ def difference(values, others):
 
 
 def methods(runs):
-    lines = ["## Every method\n", "| method | kNN | beside MoCo v2 | above a random encoder | linear | beside MoCo v2 |",
-             "| --- | --: | --: | --: | --: | --: |"]
-    for method in plan.METHODS:
-        knn, linear = (of(runs, method, {}, figure) for figure, _ in FIGURES)
-        beside = [of(runs, plan.METHODS[0], {}, figure) for figure, _ in FIGURES]
-        above = difference(knn, of(runs, method, {}, RANDOM))
-        lines.append(f"| {plan.TITLES[method]} | {cell(knn)} | {difference(knn, beside[0])} | {above} | {cell(linear)} | "
-                     f"{difference(linear, beside[1])} |")
+    lines = ["## Every method\n", "| method | kNN | beside MoCo v2 | above a random encoder | linear | beside MoCo v2 | minutes |",
+             "| --- | --: | --: | --: | --: | --: | --: |"]
+    base_knn, base_linear = (of(runs, BASE, {}, figure) for figure in (KNN, LINEAR))
+    for method, title in plan.METHODS.items():
+        knn, linear = (of(runs, method, {}, figure) for figure in (KNN, LINEAR))
+        seconds = [run["seconds"] for key, run in runs.items() if key[0] == method and not key[2]]
+        minutes = f"{statistics.median(seconds) / 60:.1f}" if seconds else "–"
+        cells = [title, cell(knn), difference(knn, base_knn), difference(knn, of(runs, method, {}, plan.RANDOM)), cell(linear),
+                 difference(linear, base_linear), minutes]
+        lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
 
 
-def ablation(runs, title, expected, rows):
-    lines = [f"## {title}\n", expected + "\n", "| form | kNN | linear |", "| --- | --: | --: |"]
+def ablation(runs, title, expected, columns, rows):
+    lines = [f"## {title}\n", expected + "\n", f"| form | {' | '.join(heading for _, heading, _ in columns)} |",
+             "| --- |" + " --: |" * len(columns)]
     for label, method, overrides in rows:
-        lines.append(f"| {label} | " + " | ".join(cell(of(runs, method, overrides, figure)) for figure, _ in FIGURES) + " |")
+        cells = [cell(of(runs, method, overrides, figure), decimals) for figure, _, decimals in columns]
+        lines.append(f"| {label} | {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
 
 
 def shortfalls(runs):
     """What did not come out as expected."""
     lines = []
-    base = of(runs, plan.METHODS[0], {}, FIGURES[0][0])
+    base = of(runs, BASE, {}, KNN)
     for method in plan.METHODS:
-        knn, random = of(runs, method, {}, FIGURES[0][0]), of(runs, method, {}, RANDOM)
+        knn, random = of(runs, method, {}, KNN), of(runs, method, {}, plan.RANDOM)
         if knn and statistics.mean(knn) < statistics.mean(random) + 5:
-            lines.append(f"- {plan.TITLES[method]} is {difference(knn, random)} points above a random encoder, not 5.")
+            lines.append(f"- {plan.METHODS[method]} is {difference(knn, random)} points above a random encoder, not 5.")
         if method in ("sce", "sane", "isd") and knn and base:
             deviation = max(spread(knn), spread(base))
             if statistics.mean(knn) < statistics.mean(base) - deviation:
-                lines.append(f"- {plan.TITLES[method]} is {difference(knn, base)} points beside MoCo v2, more than one deviation "
+                lines.append(f"- {plan.METHODS[method]} is {difference(knn, base)} points beside MoCo v2, more than one deviation "
                              f"({deviation:.2f}) below.")
     return "## What did not come out as expected\n\n" + ("\n".join(lines) if lines else "Nothing among the runs above.") + "\n"

@@ -32,14 +32,16 @@ def main():
     parser.add_argument("--only", nargs="*", metavar="METHOD", help="run these methods alone")
     options = parser.parse_args()
     RUNS.mkdir(exist_ok=True)
-    wanted = {}
+    code, wanted, failed = commit(), {}, []
     for method, seed, overrides in plan.runs():
-        run = Run(options.kindred, method, seed, overrides)
+        run = Run(options.kindred, method, seed, overrides, code)
         wanted[run.key()] = run.path()
         is_chosen = not options.only or method in options.only
         if is_chosen and not options.page_only and not run.path().exists():
-            run.train()
+            failed += [] if run.train() else [f"{method}, seed {seed}"]
     page.write(HERE / "RESULTS.md", {key: read(path) for key, path in wanted.items() if path.exists()})
+    if failed:
+        sys.exit(f"results: these runs failed, and will be tried again next time: {'; '.join(failed)}")
 
 
 def read(path):
@@ -49,8 +51,9 @@ def read(path):
 class Run:
     """One job of the plan."""
 
-    def __init__(self, kindred, method, seed, overrides):
+    def __init__(self, kindred, method, seed, overrides, code):
         self.kindred, self.method, self.seed, self.overrides = kindred, method, seed, overrides
+        self.commit = code
         self.file = JOBS / f"{method.replace('_', '-')}-fashion-mnist.yaml"
         settings = {**plan.SETTING, "recipe.training.seed": seed, **overrides}
         self.set = [part for key, value in settings.items() for part in ("--set", f"{key}={value}")]
@@ -74,21 +77,24 @@ class Run:
         return done.stdout
 
     def train(self):
-        """Trains to the end and keeps what came out."""
+        """Trains to the end and keeps what came out; whether it got there."""
         print(f"results: {self.method}, seed {self.seed}, {self.overrides or 'as published'}", flush=True)
         started = time.time()
         job_id = json.loads(self.submit("-o", "json"))["id"]
-        self.call("watch", job_id)
+        watched = subprocess.run([self.kindred, "watch", job_id], stdout=subprocess.DEVNULL)
+        if watched.returncode != 0:
+            return False
         job = json.loads(self.call("get", job_id, "-o", "json"))
         self.path().write_text(json.dumps({
             "method": self.method,
             "seed": self.seed,
             "overrides": self.overrides,
             "date": datetime.date.today().isoformat(),
-            "commit": commit(),
+            "commit": self.commit,
             "seconds": round(time.time() - started),
             "metrics": job["result"]["metrics"],
         }, indent=1) + "\n")
+        return True
 
 
 def commit():
