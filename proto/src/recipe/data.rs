@@ -97,12 +97,11 @@ impl DataSource {
         self.kind.channels()
     }
 
-    /// Whether the source has labelled test images by its nature, and labels on the images that it trains on.
+    /// Whether the source has labelled test images by its nature.
     pub fn has_test(&self) -> bool {
         match &self.kind {
-            DataKind::FashionMnist { .. } | DataKind::Cifar10 { .. } | DataKind::Cifar100 { .. } => true,
-            DataKind::Stl10 { train, .. } => *train == Stl10Part::Labelled,
             DataKind::ImageFolder { test, .. } => test.is_some(),
+            _ => true,
         }
     }
 
@@ -210,7 +209,7 @@ impl DataKind {
     }
 
     /// Whether it is known before the images are seen that they have no labels.
-    fn is_unlabelled(&self) -> bool {
+    pub(super) fn is_unlabelled(&self) -> bool {
         matches!(self, Self::Stl10 { train: Stl10Part::Unlabelled | Stl10Part::All, .. })
     }
 

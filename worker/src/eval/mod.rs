@@ -91,10 +91,11 @@ pub enum Error {
 
 impl Evaluator {
     /// Opens the labelled images of a job that trains; `None` when its data has no labelled test images, or nothing is
-    /// to be measured.
+    /// to be measured. What is trained on is the bank, too, unless it is unlabelled or a chosen part: then all labelled
+    /// training images are, of the classes that are in it.
     ///
     /// # Errors
-    /// When the test images cannot be read.
+    /// When the images cannot be read.
     pub fn open(
         spec: &JobSpec,
         data_root: &Path,
@@ -105,12 +106,20 @@ impl Evaluator {
         if recipe.evaluation.is_empty() {
             return Ok(None);
         }
-        let Some(queries) = Dataset::open(&recipe.data, data_root, Split::Test)? else { return Ok(None) };
-        if train.labels().is_none() || queries.labels().is_none() {
+        let open = |split| Dataset::open(&recipe.data, data_root, split);
+        let Some(queries) = open(Split::Test)? else { return Ok(None) };
+        let is_part = recipe.data.subset.is_some() || train.labels().is_none();
+        let Some(bank) = (if is_part { open(Split::Bank)? } else { Some(train.clone()) }) else {
+            return Ok(None);
+        };
+        if bank.labels().is_none() || queries.labels().is_none() {
             return Ok(None);
         }
-        let reader = Reader::of(spec, device);
-        Ok(Some(Self::new(train.clone(), queries, recipe.evaluation.clone(), reader)))
+        let evaluator = Self::new(bank, queries, recipe.evaluation.clone(), Reader::of(spec, device));
+        match recipe.data.subset {
+            Some(_) => evaluator.after_unbalanced(&train.images_per_class()).map(Some),
+            None => Ok(Some(evaluator)),
+        }
     }
 
     /// Measures with the images of `bank` and `queries`, which are labelled.

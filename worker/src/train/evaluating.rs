@@ -100,7 +100,10 @@ struct Images {
 impl Images {
     fn open(evaluate: &Evaluate, start: &Start) -> Result<Self, Error> {
         let open = |split| Dataset::open(&evaluate.data, &start.data_root, split);
-        let (bank, queries) = (open(Split::Train)?, open(Split::Test)?);
+        let (mut bank, queries) = (open(Split::Train)?, open(Split::Test)?);
+        if bank.as_ref().is_some_and(|bank| bank.labels().is_none()) {
+            bank = open(Split::Bank)?;
+        }
         let bank = bank.expect("the training images are always there");
         let queries = queries.expect("a checked spec has test images");
         for (which, dataset) in [("training", &bank), ("test", &queries)] {
@@ -160,12 +163,7 @@ impl Images {
 fn class_sizes(evaluate: &Evaluate, subset: &Subset, start: &Start) -> Result<Vec<u64>, Error> {
     let data = DataSource { subset: Some(subset.clone()), ..evaluate.data.clone() };
     let subset = Dataset::open(&data, &start.data_root, Split::Train)?;
-    let subset = subset.expect("the training images are always there");
-    let mut sizes = vec![0; subset.n_classes() as usize];
-    for &label in subset.labels().unwrap_or_default() {
-        sizes[label as usize] += 1;
-    }
-    Ok(sizes)
+    Ok(subset.expect("the training images are always there").images_per_class())
 }
 
 fn unfit(why: String) -> Error {

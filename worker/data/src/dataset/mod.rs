@@ -234,6 +234,15 @@ impl Dataset {
         self.0.n_classes
     }
 
+    /// How many images there are of each class; nothing without labels.
+    pub fn images_per_class(&self) -> Vec<u64> {
+        let mut n_images = vec![0; self.n_classes() as usize];
+        for &label in self.labels().unwrap_or_default() {
+            n_images[label as usize] += 1;
+        }
+        n_images
+    }
+
     /// Hex blake3 of the index: names, sizes and labels of files, or the content of files that hold many images.
     pub fn digest(&self) -> &str {
         &self.0.digest
