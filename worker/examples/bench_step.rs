@@ -31,7 +31,7 @@ fn main() -> Result<()> {
     tch::manual_seed(0);
 
     let spec = spec(batch)?;
-    let images = Images { n_channels: 3, n_images: u64::try_from(batch)?, n_classes: 0 };
+    let images = Images { n_channels: 3, n_images: u64::try_from(batch)?, labels: None, n_classes: 0 };
     let method = methods::build(&spec, &images, Device::Cpu)?;
     let mut trainer = Trainer::new(method, &spec, Collective::single())?;
     let view = || channels_last(&Tensor::randn([batch, 3, 32, 32], (Kind::Float, Device::Cpu)));

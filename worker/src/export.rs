@@ -18,7 +18,7 @@ use tch::{Device, Kind, Tensor};
 
 use crate::{
     checkpoint::{self, write_synced},
-    nn::Encoder,
+    nn::{Encoder, Split},
 };
 
 mod description;
@@ -58,7 +58,7 @@ pub fn write_encoder(
 ) -> Result<PathBuf, Error> {
     fs::create_dir_all(folder).map_err(|source| in_place(folder, source))?;
     let image_size = spec.recipe.views.first().map_or(0, |view| view.crop.size);
-    let config = format!("{:#}\n", config(&spec.recipe, image_size, n_channels));
+    let config = format!("{:#}\n", config(encoder, &spec.recipe, (image_size, n_channels)));
     put(&folder.join("config.json"), config.as_bytes())?;
     let path = folder.join("encoder.safetensors");
     put(&path, &checkpoint::encode(&encoder_tensors(encoder, image_size), &[("format", "pt")])?)?;
@@ -66,7 +66,7 @@ pub fn write_encoder(
 }
 
 /// What a loader must know beside the tensors; field names as timm's where timm has one.
-fn config(recipe: &Recipe, image_size: u32, n_channels: u32) -> Value {
+fn config(encoder: &Encoder, recipe: &Recipe, (image_size, n_channels): (u32, u32)) -> Value {
     let network = &recipe.encoder.network;
     let (global_pool, first_conv, classifier) = match network {
         Network::ResNet(_) => ("avg", "conv1", "fc"),
@@ -76,6 +76,9 @@ fn config(recipe: &Recipe, image_size: u32, n_channels: u32) -> Value {
         Network::ResNet(resnet) => resnet_config(resnet),
         Network::Vit(vit) => vit_config(vit, image_size, n_channels),
     };
+    if let Some(flow) = encoder.split().and_then(Split::flow) {
+        config["flow"] = json!(flow.shape());
+    }
     config["num_classes"] = json!(0);
     config["num_features"] = json!(recipe.encoder.feature_dim());
     config["global_pool"] = json!(global_pool);
@@ -132,7 +135,7 @@ mod tests {
     use super::*;
     use crate::methods::{self, Images};
 
-    const IMAGES: Images = Images { n_channels: 3, n_images: 1, n_classes: 0 };
+    const IMAGES: Images<'static> = Images { n_channels: 3, n_images: 1, labels: None, n_classes: 0 };
 
     fn spec(encoder: &str) -> JobSpec {
         let text = format!(

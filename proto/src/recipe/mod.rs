@@ -69,6 +69,7 @@ impl Recipe {
         let training = Training::check(wire.training, &published, ranks, &at.field("training"));
         let (batch, epochs) = (training.global_batch, training.epochs);
         method.check_queue(batch, &at.field("method"));
+        method.check_labels(&data, &at.field("method"));
         check_limit(&data, batch, at);
         let images_per_pass = training.images_per_pass(ranks);
         let batch_norm = BatchNorm::check(wire.encoder.as_ref(), images_per_pass, &encoder_at);

@@ -6,7 +6,7 @@ use kindred_proto::recipe::{self, BatchNorm, ColorSpace, Network, ResNet, Stem, 
 use serde::Deserialize;
 
 use super::read::{ReadError, config_path};
-use crate::nn::{Encoder, Setup};
+use crate::nn::{Encoder, Flow, FlowShape, Setup};
 
 /// What `config.json` says.
 #[derive(Clone, Debug, PartialEq)]
@@ -22,6 +22,7 @@ pub struct Description {
     /// Per-channel standard deviation, likewise.
     pub std: Vec<f64>,
     network: Network,
+    flow: Option<FlowShape>,
 }
 
 #[derive(Deserialize)]
@@ -32,6 +33,8 @@ struct Config {
     width: Option<u32>,
     #[serde(default)]
     split_channels: u32,
+    /// Before a network that is split.
+    flow: Option<FlowShape>,
     /// Of a transformer.
     model_args: Option<ModelArgs>,
     /// Left out: the image's own.
@@ -67,7 +70,7 @@ impl Description {
     }
 
     fn of(config: Config) -> Result<Self, String> {
-        let (network, color_space) = (config.network()?, config.color_space()?);
+        let (network, color_space, flow) = (config.network()?, config.color_space()?, config.flow()?);
         let Pretrained { input_size: [n_channels, height, size], mean, std } = config.pretrained_cfg;
         if !matches!(n_channels, 1 | 3) || height != size || !(8..=1024).contains(&size) {
             let found = [n_channels, height, size];
@@ -83,13 +86,17 @@ impl Description {
                 ));
             }
         }
-        Ok(Self { n_channels, size, color_space, mean, std, network })
+        Ok(Self { n_channels, size, color_space, mean, std, network, flow })
     }
 
     /// Builds the network; its values are still to be loaded.
     pub fn build(&self, setup: &Setup) -> Encoder {
         let recipe = recipe::Encoder { network: self.network.clone(), batch_norm: BatchNorm::Frozen };
-        Encoder::new(&recipe, self.n_channels, setup)
+        let encoder = Encoder::new(&recipe, self.n_channels, setup);
+        match self.flow {
+            Some(shape) => encoder.behind(Flow::new(shape, self.n_channels, setup)),
+            None => encoder,
+        }
     }
 }
 
@@ -127,6 +134,18 @@ impl Config {
             ));
         }
         Ok(ResNet { depth, width, stem, split_channels })
+    }
+
+    fn flow(&self) -> Result<Option<FlowShape>, String> {
+        let Some(flow) = self.flow else { return Ok(None) };
+        if self.split_channels == 0 {
+            return Err(
+                "flow is given, but split_channels is 0: a flow is for an encoder in two halves".to_owned()
+            );
+        }
+        within("flow.n_couplings", flow.n_couplings, 64)?;
+        within("flow.hidden_dim", flow.hidden_dim, 65_536)?;
+        Ok(Some(flow))
     }
 
     fn color_space(&self) -> Result<ColorSpace, String> {
@@ -192,6 +211,11 @@ mod tests {
                 "\"width\": 4",
                 "\"width\": 4, \"color_space\": \"hsv\"",
                 "color_space is \"hsv\", not one that",
+            ),
+            (
+                "\"width\": 4",
+                "\"width\": 4, \"flow\": {\"preserves_volume\": true, \"n_couplings\": 2, \"hidden_dim\": 8}",
+                "flow is given, but split_channels is 0",
             ),
             ("\"stem\"", "\"steam\"", "stem is missing, not cifar or imagenet"),
             ("\"resnet18\"", "\"vit\"", "model_args is missing"),

@@ -123,7 +123,7 @@ mod tests {
     use crate::{
         export::{Description, write_encoder},
         methods,
-        nn::{Pass, Setup},
+        nn::{Flow, FlowShape, Pass, Setup},
     };
 
     const RESNET: &str = "{resnet: {depth: 18, width: 4, stem: cifar}}";
@@ -142,7 +142,7 @@ mod tests {
         );
         let wire = job_spec::from_yaml(&text, &[]).expect("the text is a job");
         let spec = JobSpec::check(&wire).expect("the job is sound");
-        let images = methods::Images { n_channels: 1, n_images: 1, n_classes: 0 };
+        let images = methods::Images { n_channels: 1, n_images: 1, labels: None, n_classes: 0 };
         let method = methods::build(&spec, &images, Device::Cpu).expect("the processor is there");
         let images = Tensor::arange(2 * 32 * 32, (Kind::Float, Device::Cpu)).sin().view([2, 1, 32, 32]);
         let features = method.encoder().features(&images, Pass::Evaluate).expect("nobody else takes part");
@@ -167,6 +167,29 @@ mod tests {
             found.load_into(&network).expect("it fits");
             assert_eq!(network.features(&images, Pass::Evaluate).expect("nobody else takes part"), features);
         }
+    }
+
+    #[test]
+    fn a_flow_ahead_of_the_halves_is_written_and_read() {
+        let text = "{name: read, recipe: {data: {image_folder: {train: images}}, encoder: {resnet: {width: 4, stem: cifar}}, \
+                    method: {cmc: {}}}}";
+        let wire = job_spec::from_yaml(text, &[]).expect("the text is a job");
+        let spec = JobSpec::check(&wire).expect("the job is sound");
+        let shape = FlowShape { preserves_volume: false, n_couplings: 3, hidden_dim: 5 };
+        let flow = Flow::new(shape, 3, &setup(1));
+        for entry in flow.entries() {
+            let values = Tensor::arange(entry.tensor.numel() as i64, (Kind::Float, Device::Cpu)).sin();
+            entry.tensor.shallow_clone().copy_(&values.view_as(&entry.tensor));
+        }
+        let network = Encoder::new(&spec.recipe.encoder, 3, &setup(1)).behind(flow);
+        let images = Tensor::arange(2 * 3 * 32 * 32, (Kind::Float, Device::Cpu)).sin().view([2, 3, 32, 32]);
+        let folder = tempfile::tempdir().expect("there is room");
+        let path = write_encoder(&network, &spec, 3, folder.path()).expect("it is written");
+        let (found, description) = read(&path);
+        let loaded = description.build(&setup(9));
+        found.load_into(&loaded).expect("it fits");
+        let features = |network: &Encoder| network.features(&images, Pass::Evaluate).expect("one rank");
+        assert_eq!(features(&loaded), features(&network));
     }
 
     #[test]

@@ -46,7 +46,7 @@ impl Cmc {
             online,
             target,
             shuffling: Shuffling::new(spec, setup),
-            queues: halves(setup).map(|setup| queue(recipe.queue_size, &recipe.projector, &setup)),
+            queues: setup.for_halves().map(|setup| queue(recipe.queue_size, &recipe.projector, &setup)),
         }
     }
 }
@@ -57,16 +57,11 @@ struct Halves {
     projectors: [Head; 2],
 }
 
-/// What is made twice begins with values of its own.
-fn halves(setup: &Setup) -> [Setup; 2] {
-    [*setup, Setup { seed: setup.seed.wrapping_add(1), ..*setup }]
-}
-
 impl Halves {
     fn new(recipe: &methods::Cmc, spec: &JobSpec, images: &Images, setup: &Setup) -> Self {
         let encoder = Encoder::new(&spec.recipe.encoder, images.n_channels, setup);
         let inputs = encoder.feature_dim() / 2;
-        let projectors = halves(setup).map(|setup| Head::projector(&recipe.projector, inputs, &setup));
+        let projectors = setup.for_halves().map(|setup| Head::projector(&recipe.projector, inputs, &setup));
         Self { encoder, projectors }
     }
 

@@ -32,6 +32,7 @@ mod momentum_pair;
 pub mod pauc_r;
 pub mod pcl;
 pub mod prototypes;
+mod prototypical;
 pub mod ressl;
 pub mod sane;
 pub mod sce;
@@ -75,11 +76,13 @@ pub struct Gathered {
 
 /// What a method must know of the training images.
 #[derive(Clone, Copy, Debug)]
-pub struct Images {
+pub struct Images<'a> {
     /// Channels of each.
     pub n_channels: u32,
     /// How many there are; [`Input::samples_b`] counts them from 0.
     pub n_images: u64,
+    /// The class of each, if they have labels.
+    pub labels: Option<&'a [u32]>,
     /// Classes of their labels; 0 without labels.
     pub n_classes: u32,
 }
@@ -174,10 +177,18 @@ pub trait Method: Send {
 
 /// Why a method cannot be built.
 #[derive(Debug, thiserror::Error)]
-#[error("device {device:?} cannot be used: {source}")]
-pub struct Error {
-    device: Device,
-    source: tch::TchError,
+pub enum Error {
+    /// No tensor can be made on the device.
+    #[error("device {device:?} cannot be used: {source}")]
+    Device {
+        /// The device.
+        device: Device,
+        /// What libtorch says.
+        source: tch::TchError,
+    },
+    /// Labels are missing.
+    #[error("recipe.method.{0} sees labels of the training images, and these have none")]
+    Unlabelled(&'static str),
 }
 
 /// The table of methods: each line is the module, and the name that struct and recipe have.
@@ -186,11 +197,15 @@ macro_rules! methods {
         /// Builds the method that a job asks for, with initial values from its seed.
         ///
         /// # Errors
-        /// When the device cannot be used.
+        /// When the device cannot be used, or labels are missing.
         pub fn build(spec: &JobSpec, images: &Images, device: Device) -> Result<Box<dyn Method>, Error> {
-            let _ = Tensor::f_zeros([1], (Kind::Float, device)).map_err(|source| Error { device, source })?;
+            let _ = Tensor::f_zeros([1], (Kind::Float, device)).map_err(|source| Error::Device { device, source })?;
+            let method = &spec.recipe.method;
+            if method.needs_labels() && images.labels.is_none() {
+                return Err(Error::Unlabelled(method.name()));
+            }
             let setup = setup(spec, device);
-            Ok(match &spec.recipe.method {
+            Ok(match method {
                 $(Recipe::$Name(recipe) => Box::new($module::$Name::new(recipe, spec, images, &setup)),)*
             })
         }

@@ -24,22 +24,15 @@ use kindred_proto::{job_spec::JobSpec, recipe::methods};
 use tch::Tensor;
 
 use super::{
-    At, Embeddings, Gathered, Images, Input, Loss, Method,
-    contrast::cross_entropy,
-    moco_v2::MocoV2,
-    prototypes::{Level, Prototypes},
+    At, Embeddings, Gathered, Images,
+    contrast::{cross_entropy, mean},
+    prototypes::Level,
+    prototypical::{self, Metrics, Prototypical},
 };
-use crate::{
-    collective::{Collective, Error},
-    nn::{Encoder, Entry, Setup, normalize},
-};
+use crate::nn::{Setup, normalize};
 
-/// The method: MoCo v2, and prototypes.
-pub struct PaucR {
-    recipe: methods::PaucR,
-    moco: MocoV2,
-    prototypes: Prototypes,
-}
+/// The method: MoCo v2, and the weighted terms.
+pub type PaucR = Prototypical<WeightedTerms>;
 
 impl PaucR {
     /// Builds MoCo v2, and room for the prototypes.
@@ -50,14 +43,12 @@ impl PaucR {
             momentum: recipe.momentum,
             projector: recipe.projector.clone(),
         };
-        let shape = (recipe.temperature, recipe.projector.out_dim);
-        Self {
-            recipe: recipe.clone(),
-            moco: MocoV2::new(&moco, spec, images, setup),
-            prototypes: Prototypes::new(&recipe.clustering, shape, images, setup),
-        }
+        Self::with(WeightedTerms(recipe.clone()), &moco, &recipe.clustering, spec, (images, setup))
     }
 }
+
+/// The mean over granularities of [`weighted`] terms.
+pub struct WeightedTerms(methods::PaucR);
 
 /// `mean ‖x - y‖^α`, row by row.
 pub fn align(x_bd: &Tensor, y_bd: &Tensor, alpha: f64) -> Tensor {
@@ -157,62 +148,24 @@ fn membership(clusters_n: &[i64], like: &Tensor) -> Tensor {
     column(&present).unsqueeze(1).eq_tensor(&column(clusters_n).unsqueeze(0)).to_kind(like.kind())
 }
 
-impl Method for PaucR {
-    fn entries(&self) -> Vec<Entry> {
-        self.moco.entries().into_iter().chain(self.prototypes.entries()).collect()
-    }
+impl prototypical::Terms for WeightedTerms {
+    const GATHERS_QUERIES: bool = true;
 
-    fn prototypes(&mut self) -> Option<&mut Prototypes> {
-        Some(&mut self.prototypes)
-    }
-
-    fn embed_plain(&self, images_bchw: &Tensor) -> Result<Tensor, Error> {
-        self.moco.embed_plain(images_bchw)
-    }
-
-    fn before_forward(&mut self, at: &At) {
-        self.moco.before_forward(at);
-    }
-
-    fn embed(&mut self, input: &Input, at: &At, ranks: &Collective) -> Result<Embeddings, Error> {
-        self.moco.embed(input, at, ranks)
-    }
-
-    fn gathers_queries(&self) -> bool {
-        true
-    }
-
-    fn loss(&self, local: &Embeddings, gathered: &Gathered, at: &At) -> Loss {
-        let Loss { total: instances, mut metrics } = self.moco.loss(local, gathered, at);
+    fn of(&self, local: &Embeddings, gathered: &Gathered, _at: &At, levels: &[Level]) -> (Tensor, Metrics) {
         let rows = Rows {
             own_bd: &local.queries[0],
             queries_nd: &gathered.queries[0],
             keys_nd: &gathered.keys[0],
             first_row: gathered.first_row,
         };
-        let terms = |level: &Level| terms(&rows, level, &level.clusters(&gathered.samples_n), &self.recipe);
-        let terms: Vec<Terms> = self.prototypes.in_use(at).iter().map(terms).collect();
-        if terms.is_empty() {
-            return Loss { total: instances, metrics };
-        }
-        let mean = |part: fn(&Terms) -> &Tensor| {
-            Tensor::stack(&terms.iter().map(part).collect::<Vec<_>>(), 0).mean(None)
-        };
-        metrics.extend([
-            ("loss_instances", instances.shallow_clone()),
-            ("loss_align", mean(|terms| &terms.align)),
-            ("loss_uniformity", mean(|terms| &terms.uniformity)),
-            ("loss_correlation", mean(|terms| &terms.correlation)),
-        ]);
-        let weighted: Vec<Tensor> = terms.iter().map(|terms| weighted(terms, &self.recipe)).collect();
-        Loss { total: instances + Tensor::stack(&weighted, 0).mean(None), metrics }
-    }
-
-    fn after_step(&mut self, gathered: &Gathered, at: &At) {
-        self.moco.after_step(gathered, at);
-    }
-
-    fn encoder(&self) -> &Encoder {
-        self.moco.encoder()
+        let of_level = |level: &Level| terms(&rows, level, &level.clusters(&gathered.samples_n), &self.0);
+        let terms: Vec<Terms> = levels.iter().map(of_level).collect();
+        let mean_of = |part: &dyn Fn(&Terms) -> Tensor| mean(&terms.iter().map(part).collect::<Vec<_>>());
+        let metrics = vec![
+            ("loss_align", mean_of(&|terms| terms.align.shallow_clone())),
+            ("loss_uniformity", mean_of(&|terms| terms.uniformity.shallow_clone())),
+            ("loss_correlation", mean_of(&|terms| terms.correlation.shallow_clone())),
+        ];
+        (mean_of(&|terms| weighted(terms, &self.0)), metrics)
     }
 }

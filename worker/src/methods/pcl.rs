@@ -23,44 +23,39 @@ use kindred_proto::{
 use tch::Tensor;
 
 use super::{
-    At, Embeddings, Gathered, Images, Input, Loss, Method,
-    contrast::{cross_entropy, own_columns},
-    moco_v2::{self, MocoV2},
-    prototypes::{Level, Prototypes},
+    At, Embeddings, Gathered, Images,
+    contrast::{cross_entropy, mean, own_columns},
+    moco_v2,
+    prototypes::Level,
+    prototypical::{Metrics, Prototypical, Terms},
 };
-use crate::{
-    collective::{Collective, Error},
-    nn::{Encoder, Entry, Setup, Stream},
-};
+use crate::nn::{Setup, Stream};
 
-/// The method: MoCo v2, and prototypes.
-pub struct Pcl {
-    recipe: methods::Pcl,
-    moco: MocoV2,
-    prototypes: Prototypes,
-    seed: u64,
-}
+/// The method: MoCo v2, and ProtoNCE.
+pub type Pcl = Prototypical<ProtoNce>;
 
 impl Pcl {
     /// Builds MoCo v2, and room for the prototypes.
     pub fn new(recipe: &methods::Pcl, spec: &JobSpec, images: &Images, setup: &Setup) -> Self {
+        let terms = ProtoNce { recipe: recipe.clone(), seed: setup.seed };
         let moco = methods::MocoV2 {
             temperature: recipe.temperature,
             queue_size: recipe.queue_size,
             momentum: recipe.momentum,
             projector: recipe.projector.clone(),
         };
-        let shape = (recipe.temperature, recipe.projector.out_dim);
-        Self {
-            recipe: recipe.clone(),
-            moco: MocoV2::new(&moco, spec, images, setup),
-            prototypes: Prototypes::new(&recipe.clustering, shape, images, setup),
-            seed: setup.seed,
-        }
+        Self::with(terms, &moco, &recipe.clustering, spec, (images, setup))
     }
+}
 
-    /// ProtoNCE of a granularity.
-    fn proto_nce(&self, q_bd: &Tensor, level: &Level, gathered: &Gathered, draws: &str) -> Tensor {
+/// The mean of ProtoNCE over granularities.
+pub struct ProtoNce {
+    recipe: methods::Pcl,
+    seed: u64,
+}
+
+impl ProtoNce {
+    fn of_level(&self, q_bd: &Tensor, level: &Level, gathered: &Gathered, draws: &str) -> Tensor {
         let clusters_n = level.clusters(&gathered.samples_n);
         let (first_row, n_rows) = (gathered.first_row, q_bd.size()[0]);
         let draw = |own: &[i64], name: &str| {
@@ -114,52 +109,15 @@ fn negatives(own: &[i64], n_prototypes: i64, n_wanted: u32, stream: &mut Stream)
     free
 }
 
-impl Method for Pcl {
-    fn entries(&self) -> Vec<Entry> {
-        self.moco.entries().into_iter().chain(self.prototypes.entries()).collect()
-    }
+impl Terms for ProtoNce {
+    const GATHERS_QUERIES: bool = false;
 
-    fn prototypes(&mut self) -> Option<&mut Prototypes> {
-        Some(&mut self.prototypes)
-    }
-
-    fn embed_plain(&self, images_bchw: &Tensor) -> Result<Tensor, Error> {
-        self.moco.embed_plain(images_bchw)
-    }
-
-    fn before_forward(&mut self, at: &At) {
-        self.moco.before_forward(at);
-    }
-
-    fn embed(&mut self, input: &Input, at: &At, ranks: &Collective) -> Result<Embeddings, Error> {
-        self.moco.embed(input, at, ranks)
-    }
-
-    fn loss(&self, local: &Embeddings, gathered: &Gathered, at: &At) -> Loss {
-        let Loss { total: instances, mut metrics } = self.moco.loss(local, gathered, at);
-        let levels = self.prototypes.in_use(at).iter().enumerate();
-        let proto_nce: Vec<Tensor> = levels
-            .map(|(idx, level)| {
-                self.proto_nce(&local.queries[0], level, gathered, &format!("prototypes {} {idx}", at.step))
-            })
-            .collect();
-        if proto_nce.is_empty() {
-            return Loss { total: instances, metrics };
-        }
-        let prototypes = Tensor::stack(&proto_nce, 0).mean(None);
-        metrics.extend([
-            ("loss_instances", instances.shallow_clone()),
-            ("loss_prototypes", prototypes.shallow_clone()),
-        ]);
-        Loss { total: instances + prototypes, metrics }
-    }
-
-    fn after_step(&mut self, gathered: &Gathered, at: &At) {
-        self.moco.after_step(gathered, at);
-    }
-
-    fn encoder(&self) -> &Encoder {
-        self.moco.encoder()
+    fn of(&self, local: &Embeddings, gathered: &Gathered, at: &At, levels: &[Level]) -> (Tensor, Metrics) {
+        let of_level = |(idx, level): (usize, &Level)| {
+            self.of_level(&local.queries[0], level, gathered, &format!("prototypes {} {idx}", at.step))
+        };
+        let mean = mean(&levels.iter().enumerate().map(of_level).collect::<Vec<_>>());
+        (mean.shallow_clone(), vec![("loss_prototypes", mean)])
     }
 }
 

@@ -55,10 +55,11 @@ impl Sane {
         Self { recipe: recipe.clone(), pair, queue, seed: setup.seed }
     }
 
-    /// μ at a step.
-    fn label_weight(&self, at: &At) -> f64 {
+    /// μ at a step: of p, and of q.
+    fn label_weights(&self, at: &At) -> [f64; 2] {
         let (start, end) = (self.recipe.label_weight_start, self.recipe.label_weight_end);
-        cosine_between(start, end, at.step as f64 / at.total_steps.max(1) as f64)
+        let weight = cosine_between(start, end, at.step as f64 / at.total_steps.max(1) as f64);
+        [self.recipe.estimate, self.recipe.masked_estimate].map(|is_on| if is_on { weight } else { 0.0 })
     }
 
     /// How the rows of this rank are mixed in a pair of views.
@@ -70,7 +71,10 @@ impl Sane {
             let mut stream = Stream::new(self.seed, &name);
             let offset = group * size - rows.first;
             partners.extend(stream.permutation(size as usize).into_iter().map(|row| offset + row));
-            let mut share = || stream.beta(self.recipe.mixup_concentration);
+            let mut share = || match self.recipe.mixup {
+                true => stream.beta(self.recipe.mixup_concentration),
+                false => 1.0,
+            };
             match self.recipe.mixup_scope {
                 MixupScope::Group => shares.extend(vec![share(); size as usize]),
                 MixupScope::Image => shares.extend((0..size).map(|_| share())),
@@ -122,14 +126,16 @@ pub struct Labels {
     pub refined_bc: Tensor,
 }
 
-/// Refines the one-hot labels, given the keys' cosines with the columns, the temperature `τ τ'`, and μ. All are constants.
-pub fn refine(key_cosines_bc: &Tensor, is_own_bc: &Tensor, temperature: f64, label_weight: f64) -> Labels {
+/// Refines the one-hot labels, given the keys' cosines with the columns, the temperature `τ τ'`, and μ of p and of q. All
+/// are constants.
+pub fn refine(key_cosines_bc: &Tensor, is_own_bc: &Tensor, temperature: f64, weights: [f64; 2]) -> Labels {
     no_grad(|| {
         let logits_bc = key_cosines_bc / temperature;
         let estimate_bc = logits_bc.softmax(1, None);
         let masked_estimate_bc = logits_bc.masked_fill(is_own_bc, f64::NEG_INFINITY).softmax(1, None);
-        let weighted_max = |x_bc: &Tensor| x_bc.amax([1_i64].as_slice(), true) * label_weight;
-        let (estimate, masked) = (weighted_max(&estimate_bc), weighted_max(&masked_estimate_bc));
+        let highest = |x_bc: &Tensor| x_bc.amax([1_i64].as_slice(), true);
+        let (estimate, masked) =
+            (highest(&estimate_bc) * weights[0], highest(&masked_estimate_bc) * weights[1]);
         let z_b1 = &estimate + &masked + 1.0;
         let (estimate_share_b1, masked_share_b1) = (estimate / &z_b1, masked / &z_b1);
         let refined_bc = is_own_bc.to_kind(logits_bc.kind()) / &z_b1
@@ -178,7 +184,7 @@ impl Method for Sane {
         let rows = Rows { first: gathered.first_row, n: k_bd.size()[0] };
         let is_own_bc = own_mask((rows.n, columns_cd.size()[0]), rows.first, k_bd.device());
         let label_temperature = recipe.temperature * recipe.label_temperature;
-        let labels = refine(&key_cosines_bc, &is_own_bc, label_temperature, self.label_weight(at));
+        let labels = refine(&key_cosines_bc, &is_own_bc, label_temperature, self.label_weights(at));
         let one_hot_bc = is_own_bc.to_kind(key_cosines_bc.kind());
         let (vanilla_bd, mixed) = local.queries.split_first().expect("embed gives the query first");
         let instance = contrast(vanilla_bd, &columns_cd, &one_hot_bc, recipe.temperature);

@@ -22,6 +22,13 @@ pub struct Setup {
     pub has_gradient: bool,
 }
 
+impl Setup {
+    /// For two networks that are built alike: each begins with values of its own.
+    pub fn for_halves(&self) -> [Self; 2] {
+        [*self, Self { seed: self.seed.wrapping_add(1), ..*self }]
+    }
+}
+
 /// What a named tensor is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {

@@ -5,6 +5,7 @@ use tch::Tensor;
 
 use super::{
     builder::{Entry, Setup},
+    flow::Flow,
     pass::Pass,
     resnet::ResNet,
     split::Split,
@@ -34,6 +35,22 @@ impl Encoder {
                 }
             },
             Network::Vit(vit) => Self::Vit(Vit::new(vit, n_channels, setup)),
+        }
+    }
+
+    /// Shows it what a flow makes of images, if it is split.
+    pub fn behind(self, flow: Flow) -> Self {
+        match self {
+            Self::Split(split) => Self::Split(split.behind(flow)),
+            whole => whole,
+        }
+    }
+
+    /// Its two networks, if it is split.
+    pub fn split(&self) -> Option<&Split> {
+        match self {
+            Self::Split(split) => Some(split),
+            Self::ResNet(_) | Self::Vit(_) => None,
         }
     }
 

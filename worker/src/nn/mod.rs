@@ -1,4 +1,4 @@
-//! Networks: ResNets, vision transformers, heads, batch normalisation (groups, synchronised, shuffled), momentum branches.
+//! Networks: ResNets, invertible flows, vision transformers, heads, batch normalisation (groups, synchronised, shuffled), momentum branches.
 //!
 //! A network owns its named tensors ([`Entry`]); names inside a ResNet are torchvision's, inside a transformer timm's. Called by `methods`, which
 //! prefix the names with the branch, and by `export`. Non-goals: losses, gradients across ranks, optimisation.
@@ -7,6 +7,7 @@ mod batch_norm;
 mod branch;
 mod builder;
 mod encoder;
+mod flow;
 mod head;
 mod jigsaw;
 mod layers;
@@ -22,6 +23,7 @@ pub use batch_norm::BatchNorm;
 pub use branch::{Branch, Momentum, normalize};
 pub use builder::{Builder, Entry, Role, Setup};
 pub use encoder::Encoder;
+pub use flow::{Coupling, Flow, FlowShape, PixelNet, through};
 pub use head::Head;
 pub use jigsaw::JigsawHead;
 pub use pass::Pass;

@@ -1,4 +1,4 @@
-//! Two residual networks side by side, each for channels of its own.
+//! Two residual networks side by side, each for channels of its own, perhaps behind a flow that mixes the channels.
 //!
 //! # Source
 //! Tian et al., Contrastive Multiview Coding (ECCV 2020): features are concatenated; halves of half the width.
@@ -8,6 +8,7 @@ use tch::Tensor;
 
 use super::{
     builder::{Entry, Setup},
+    flow::Flow,
     pass::Pass,
     resnet::ResNet,
 };
@@ -15,8 +16,8 @@ use crate::collective::Error;
 
 /// A ResNet of half the width for the first channels, and one for the others.
 pub struct Split {
-    first: ResNet,
-    second: ResNet,
+    flow: Option<Flow>,
+    halves: [ResNet; 2],
     n_first: i64,
     entries: Vec<Entry>,
 }
@@ -24,14 +25,38 @@ pub struct Split {
 impl Split {
     /// Builds both networks, alike but for their channels; they begin with values of their own.
     pub fn new(half: &recipe::ResNet, (n_first, n_second): (u32, u32), setup: &Setup) -> Self {
-        let first = ResNet::new(half, n_first, setup);
-        let second = ResNet::new(half, n_second, &Setup { seed: setup.seed.wrapping_add(1), ..*setup });
-        let named = |part: &'static str, net: &ResNet| -> Vec<Entry> {
-            net.entries().iter().map(|entry| entry.prefixed(part)).collect()
+        let [setup1, setup2] = setup.for_halves();
+        let (first, second) = (ResNet::new(half, n_first, &setup1), ResNet::new(half, n_second, &setup2));
+        let mut entries = named("first", first.entries());
+        entries.extend(named("second", second.entries()));
+        Self { flow: None, halves: [first, second], n_first: n_first.into(), entries }
+    }
+
+    /// Shows the networks what the flow makes of images.
+    pub fn behind(mut self, flow: Flow) -> Self {
+        self.entries.extend(named("flow", flow.entries()));
+        self.flow = Some(flow);
+        self
+    }
+
+    /// What images go through first, if anything.
+    pub fn flow(&self) -> Option<&Flow> {
+        self.flow.as_ref()
+    }
+
+    /// What each network sees of images: `[B, C, H, W]` to two of fewer channels.
+    pub fn views(&self, images_bchw: &Tensor) -> [Tensor; 2] {
+        let images_bchw = match &self.flow {
+            Some(flow) => flow.forward(images_bchw).0,
+            None => images_bchw.shallow_clone(),
         };
-        let mut entries = named("first", &first);
-        entries.extend(named("second", &second));
-        Self { first, second, n_first: n_first.into(), entries }
+        let n_others = images_bchw.size()[1] - self.n_first;
+        [images_bchw.narrow(1, 0, self.n_first), images_bchw.narrow(1, self.n_first, n_others)]
+    }
+
+    /// The networks, in the order of [`Split::views`].
+    pub fn halves(&self) -> &[ResNet; 2] {
+        &self.halves
     }
 
     /// Features of the first channels, then those of the others.
@@ -42,21 +67,23 @@ impl Split {
     /// # Errors
     /// When statistics are synchronised and a peer is lost.
     pub fn features(&self, images_bchw: &Tensor, pass: Pass<'_>) -> Result<Tensor, Error> {
-        let n_others = images_bchw.size()[1] - self.n_first;
-        let first = self.first.features(&images_bchw.narrow(1, 0, self.n_first), pass)?;
-        let second = self.second.features(&images_bchw.narrow(1, self.n_first, n_others), pass)?;
-        Ok(Tensor::cat(&[first, second], 1))
+        let ([first, second], views_bchw) = (&self.halves, self.views(images_bchw));
+        Ok(Tensor::cat(&[first.features(&views_bchw[0], pass)?, second.features(&views_bchw[1], pass)?], 1))
     }
 
     /// Width of the features.
     pub fn feature_dim(&self) -> i64 {
-        self.first.feature_dim() + self.second.feature_dim()
+        self.halves.iter().map(ResNet::feature_dim).sum()
     }
 
-    /// All tensors, by torchvision's names behind `first.` and `second.`.
+    /// All tensors, by torchvision's names behind `first.` and `second.`; those of a flow behind `flow.`.
     pub fn entries(&self) -> &[Entry] {
         &self.entries
     }
+}
+
+fn named(part: &'static str, entries: &[Entry]) -> Vec<Entry> {
+    entries.iter().map(|entry| entry.prefixed(part)).collect()
 }
 
 #[cfg(test)]

@@ -137,7 +137,8 @@ fn reason(error: &Error) -> Reason {
     match error {
         Error::Spec(_) => Reason::SpecInvalid,
         Error::Version { .. } => Reason::ProtocolVersionUnsupported,
-        Error::Device(_) | Error::Method(_) => Reason::DeviceUnavailable,
+        Error::Device(_) | Error::Method(methods::Error::Device { .. }) => Reason::DeviceUnavailable,
+        Error::Method(methods::Error::Unlabelled(_)) => Reason::DataInvalid,
         Error::Data(error) | Error::Eval(eval::Error::Data(error)) => data_reason(error),
         Error::Meeting(error) => meeting_reason(error.kind),
         Error::Peers(error) | Error::Eval(eval::Error::Collective(error)) => peers_reason(error.kind),

@@ -46,9 +46,14 @@ impl Job {
     }
 
     /// What the method must know of the training images.
-    pub fn images(&self) -> Images {
+    pub fn images(&self) -> Images<'_> {
         let dataset = &self.dataset;
-        Images { n_channels: dataset.channels(), n_images: dataset.len(), n_classes: dataset.n_classes() }
+        Images {
+            n_channels: dataset.channels(),
+            n_images: dataset.len(),
+            labels: dataset.labels(),
+            n_classes: dataset.n_classes(),
+        }
     }
 
     /// The folder of the job's checkpoints on this node.

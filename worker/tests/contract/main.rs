@@ -22,7 +22,7 @@ fn every_method_of_the_table_is_tried_here() {
 
 #[test]
 fn the_loss_is_finite_and_falls_on_toy_data() {
-    for method in METHODS {
+    for &method in METHODS {
         let mut rank = Rank::new(&spec(method, "fp32", GROUPS), Collective::single());
         // The queue begins with random rows, which are easy to tell from keys: it is filled first.
         rank.with_lr(0.0).steps(0, 3).with_lr(0.005).steps(3, 63);
@@ -36,7 +36,7 @@ fn the_loss_is_finite_and_falls_on_toy_data() {
 
 #[test]
 fn the_same_seed_gives_the_same_losses() {
-    for method in METHODS {
+    for &method in METHODS {
         let losses = |seed| {
             let mut spec = spec(method, "fp32", GROUPS);
             spec.recipe.training.seed = seed;
@@ -49,7 +49,7 @@ fn the_same_seed_gives_the_same_losses() {
 
 #[test]
 fn a_loaded_state_gives_the_next_losses_to_the_bit() {
-    for method in METHODS {
+    for &method in METHODS {
         let spec = spec(method, "fp32", GROUPS);
         let mut straight = Rank::new(&spec, Collective::single());
         straight.steps(0, 4);
@@ -81,7 +81,7 @@ fn a_transformer_learns_and_goes_on_to_the_bit() {
 
 #[test]
 fn what_gradients_do_not_train_stays_put() {
-    for method in METHODS {
+    for &method in METHODS {
         let mut rank = Rank::new(&spec(method, "fp32", "{frozen: true}"), Collective::single());
         let trained = rank.trained();
         let is_still = |name: &str| name.starts_with("online.") && !trained.iter().any(|other| other == name);
@@ -103,7 +103,7 @@ fn what_gradients_do_not_train_stays_put() {
 
 #[test]
 fn losses_agree_between_number_formats() {
-    for method in METHODS {
+    for &method in METHODS {
         let losses = |precision| toy::run(&spec(method, precision, GROUPS), 1, 1).remove(0).losses;
         let exact = losses("fp64")[0];
         // Only cosines give negative losses, and their scale is 1.

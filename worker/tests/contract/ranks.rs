@@ -18,7 +18,7 @@ fn world_sizes() -> &'static [u32] {
 /// Ranks that share the batch are compared with one rank that has it all and takes each step from their state: else
 /// rounding would grow from step to step.
 fn compare(precision: &str, batch_norm: &str, world_size: u32, tolerance: f64) {
-    for method in METHODS {
+    for &method in METHODS {
         let spec = spec(method, precision, batch_norm);
         let several = toy::run(&spec, world_size, N_STEPS as u64);
         let mut one = Rank::new(&spec, Collective::single());
@@ -58,7 +58,7 @@ fn compare_traces(what: &str, several: &[Trace], one: &Trace, tolerance: f64) {
 #[test]
 fn micro_batches_equal_the_whole_batch_where_columns_are_queued() {
     let queued = ["moco_v1", "moco_v2", "sce", "ressl", "co2", "isd", "cmc"];
-    for method in METHODS.into_iter().filter(|(name, _)| queued.contains(name)) {
+    for method in METHODS.iter().copied().filter(|(name, _)| queued.contains(name)) {
         let whole = spec(method, "fp64", "{frozen: true}");
         let mut parts = whole.clone();
         parts.recipe.training.accumulate_steps = 4;
@@ -102,7 +102,7 @@ fn ranks_equal_one_rank_with_the_whole_batch_in_f32() {
 
 #[test]
 fn state_and_gradients_are_the_same_bits_on_all_ranks() {
-    for method in METHODS {
+    for &method in METHODS {
         let most = world_sizes()[world_sizes().len() - 1];
         for (precision, world_size) in [("fp32", most), ("bf16", 2)] {
             let traces = toy::run(&spec(method, precision, "{group_size: 4}"), world_size, N_STEPS as u64);

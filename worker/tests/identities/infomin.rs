@@ -18,7 +18,7 @@ fn losses(method: &str) -> Vec<f64> {
     );
     let spec = JobSpec::check(&job_spec::from_yaml(&text, &[]).expect("the text is a job"));
     let spec = spec.expect("the job is sound");
-    let images = methods::Images { n_channels: 1, n_images: 160, n_classes: 0 };
+    let images = methods::Images { n_channels: 1, n_images: 160, labels: None, n_classes: 0 };
     let method = methods::build(&spec, &images, Device::Cpu).expect("the processor is there");
     let mut trainer = Trainer::new(method, &spec, Collective::single()).expect("one rank is like itself");
     let loss = |step: u64| {

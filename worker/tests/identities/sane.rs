@@ -12,7 +12,7 @@ fn sane_without_refinement_and_mixup_is_infonce_over_batch_and_queue() {
     let x = embedded();
     let columns = Tensor::cat(&[&x.k_bd, &x.queue_kd], 0);
     let is_own = own_mask((6, 26), 0, x.k_bd.device());
-    let labels = sane::refine(&sane::cosines(&x.k_bd, &columns), &is_own, TEMPERATURE, 0.0);
+    let labels = sane::refine(&sane::cosines(&x.k_bd, &columns), &is_own, TEMPERATURE, [0.0; 2]);
     assert_close(&labels.refined_bc, &is_own.to_kind(Kind::Double));
     let instance = sane::contrast(&x.q_bd, &columns, &labels.refined_bc, TEMPERATURE);
     let sane = sane::total(&instance, &Tensor::from(7.0), 0.0);

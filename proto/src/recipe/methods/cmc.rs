@@ -25,6 +25,9 @@ pub struct Cmc {
 impl Parameters for Cmc {
     type Wire = v1::Cmc;
 
+    /// Brightness, colours.
+    const SPLIT_CHANNELS: u32 = 1;
+
     fn check(wire: &v1::Cmc, encoder: &Encoder, at: &Scope) -> Self {
         let half = encoder.half();
         if half.is_none() {

@@ -2,7 +2,7 @@
 //!
 //! Adding a method to the recipe: a message in `method.proto`, a file here, and one line in the table below.
 
-use super::{Encoder, Stem, View};
+use super::{DataSource, Encoder, Stem, View};
 use crate::{
     scope::Scope,
     v1::{self, method::Kind},
@@ -58,6 +58,9 @@ trait Parameters: Sized {
     /// Their wire form.
     type Wire;
 
+    /// So many of the first channels the encoder sees apart from the others, where the recipe does not say.
+    const SPLIT_CHANNELS: u32 = 0;
+
     /// Every default filled in, every bound enforced.
     fn check(wire: &Self::Wire, encoder: &Encoder, at: &Scope) -> Self;
 
@@ -76,6 +79,11 @@ trait Parameters: Sized {
     /// The queue, if there is one.
     fn queue(&self) -> Option<QueueUse> {
         None
+    }
+
+    /// Whether it sees labels of the training images.
+    fn needs_labels(&self) -> bool {
+        false
     }
 }
 
@@ -140,8 +148,21 @@ macro_rules! methods {
                 match self { $(Self::$Name(method) => method.published_views(stem, size),)* }
             }
 
+            /// Whether it sees labels of the training images.
+            pub fn needs_labels(&self) -> bool {
+                match self { $(Self::$Name(method) => method.needs_labels(),)* }
+            }
+
             fn queue(&self) -> Option<QueueUse> {
                 match self { $(Self::$Name(method) => method.queue(),)* }
+            }
+        }
+
+        /// [`Parameters::SPLIT_CHANNELS`].
+        pub(super) fn split_channels(wire: Option<&v1::Method>) -> u32 {
+            match wire.and_then(|method| method.kind.as_ref()) {
+                $(Some(Kind::$Name(_)) => $Name::SPLIT_CHANNELS,)*
+                None => 0,
             }
         }
     };
@@ -186,12 +207,17 @@ methods! {
     Cmc = "cmc",
 }
 
-/// The channels that the method's encoder sees apart from the others.
-pub(super) fn split_channels(wire: Option<&v1::Method>) -> u32 {
-    u32::from(matches!(wire.and_then(|method| method.kind.as_ref()), Some(Kind::Cmc(_))))
-}
-
 impl Method {
+    /// A method that sees labels is for images that have some.
+    pub(super) fn check_labels(&self, data: &DataSource, at: &Scope) {
+        if self.needs_labels() && data.kind.is_unlabelled() {
+            at.violate(
+                self.name(),
+                "sees labels, and the training images have none: leave the labels out, or train on others",
+            );
+        }
+    }
+
     /// A queue holds at least the keys of one step: writing more would overwrite keys of the same step.
     pub(super) fn check_queue(&self, global_batch: u32, at: &Scope) {
         let Some(QueueUse { size, keys_per_image }) = self.queue() else { return };

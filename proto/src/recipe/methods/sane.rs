@@ -41,6 +41,12 @@ pub struct Sane {
     /// Consecutive images of the global batch among which partners are drawn. Default: the group of batch normalisation,
     /// or where it has none the batch of a rank (choice: no image crosses ranks).
     pub mixup_group_size: u32,
+    /// Whether labels are refined by p, the target's estimate. Default true (paper; off in its ablations).
+    pub estimate: bool,
+    /// Whether labels are refined by q, the estimate without the own key. Default true (as `estimate`).
+    pub masked_estimate: bool,
+    /// Whether images are mixed; else the query's side of a pair is seen as it is. Default true (as `estimate`).
+    pub mixup: bool,
 }
 
 impl Parameters for Sane {
@@ -78,6 +84,9 @@ impl Parameters for Sane {
             strong: wire.strong.unwrap_or(false),
             mixup_scope: MixupScope::check(wire.mixup_scope, at),
             mixup_group_size: at.optional("mixup_group_size", wire.mixup_group_size, 1..).unwrap_or(0),
+            estimate: wire.estimate.unwrap_or(true),
+            masked_estimate: wire.masked_estimate.unwrap_or(true),
+            mixup: wire.mixup.unwrap_or(true),
         }
     }
 
@@ -129,6 +138,9 @@ impl Parameters for Sane {
             strong: Some(self.strong),
             mixup_scope: self.mixup_scope.to_wire().into(),
             mixup_group_size: Some(self.mixup_group_size),
+            estimate: Some(self.estimate),
+            masked_estimate: Some(self.masked_estimate),
+            mixup: Some(self.mixup),
         }
     }
 }
