@@ -23,8 +23,8 @@ def head(runs):
     setting = ", ".join(f"`{key}={value}`" for key, value in plan.SETTING.items())
     return (
         "# Results\n\n"
-        "Made by `make results` from the runs in `runs/`; do not edit. Fashion-MNIST, ResNet-18 of width 16 with the CIFAR stem, "
-        "each method's job from `deploy/jobs/`, two ranks on the CPU.\n\n"
+        "Made by `make results` from the runs in `runs/`; do not edit. Fashion-MNIST, ResNet-18 with the CIFAR stem, each method's "
+        "job from `deploy/jobs/` with the settings below, two ranks on the CPU.\n\n"
         f"Runs of {span}; code {', '.join(commits) or '–'}. The same for all: {setting}. Accuracies in percent, mean ± standard deviation "
         f"over seeds; kNN is cosine-weighted with k = 20 and temperature 0.07 on all images that were trained on.\n"
     )
