@@ -15,7 +15,7 @@ const FASHION_MNIST: &str = "{fashion_mnist: {}}";
 const IMAGE_FOLDER: &str = "{image_folder: {train: images/train, test: images/test}}";
 
 /// Grey images have no colours to split off.
-const COLOUR_ONLY: &[&str] = &["cmc"];
+const COLOUR_ONLY: &[&str] = &["cmc", "learned_views"];
 
 /// The least that a user must write for a method on some data: `METHOD_DATA.yaml` holds what it stands for.
 #[test]

@@ -24,6 +24,7 @@ mod contrast;
 pub mod infomin;
 pub mod insdis;
 pub mod isd;
+pub mod learned_views;
 pub mod moco_v1;
 pub mod moco_v2;
 pub mod moco_v3;
@@ -231,6 +232,7 @@ methods! {
     pcl::Pcl,
     pauc_r::PaucR,
     cmc::Cmc,
+    learned_views::LearnedViews,
 }
 
 fn setup(spec: &JobSpec, device: Device) -> Setup {

@@ -70,6 +70,15 @@ pub const METHODS: &[(&str, &str)] = &[
         "{temperature: 0.1, beta: 0.0, queue_size: 40, momentum: 0.9, projector: {hidden_dims: [16], out_dim: 8}}",
     ),
     ("cmc", "{temperature: 0.1, queue_size: 40, momentum: 0.9, projector: {hidden_dims: [16], out_dim: 8}}"),
+    (
+        "learned_views",
+        "{temperature: 0.2, game_epochs: 1, hidden_dim: 8, projector: {hidden_dims: [16], out_dim: 8}}",
+    ),
+    (
+        "learned_views",
+        "{temperature: 0.2, game_epochs: 1, hidden_dim: 8, labelled_share: 0.5, projector: {hidden_dims: [16], \
+         out_dim: 8}}",
+    ),
     ("moco_v3", "{projector: {hidden_dims: [16], out_dim: 8}, predictor: {hidden_dim: 16}}"),
     ("simclr", "{projector: {hidden_dims: [16], out_dim: 8}}"),
     // The gradient of a bias ahead of normalisation is zero but for rounding: the projector ends without one.
@@ -109,7 +118,7 @@ pub const METHODS: &[(&str, &str)] = &[
 ];
 
 /// Grey images have no colours to split off; halves are as wide as other methods' networks.
-const COLOUR_ONLY: &[&str] = &["cmc"];
+const COLOUR_ONLY: &[&str] = &["cmc", "learned_views"];
 
 /// A job of one method.
 pub fn spec(method: (&str, &str), precision: &str, batch_norm: &str) -> JobSpec {

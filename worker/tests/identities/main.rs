@@ -9,6 +9,7 @@ use tch::Tensor;
 
 mod infomin;
 mod isd;
+mod learned_views;
 mod sane;
 mod sce;
 

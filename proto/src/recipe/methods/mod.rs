@@ -18,6 +18,7 @@ mod heads;
 mod infomin;
 mod insdis;
 mod isd;
+mod learned_views;
 mod moco_v1;
 mod moco_v2;
 mod moco_v3;
@@ -40,6 +41,7 @@ pub use heads::{MomentumSchedule, Predictor, Projector};
 pub use infomin::Infomin;
 pub use insdis::{Insdis, InsdisForm};
 pub use isd::{Form, Isd};
+pub use learned_views::LearnedViews;
 pub use moco_v1::MocoV1;
 pub use moco_v2::MocoV2;
 pub use moco_v3::MocoV3;
@@ -205,6 +207,8 @@ methods! {
     PaucR = "pauc_r",
     /// CMC.
     Cmc = "cmc",
+    /// Learned views.
+    LearnedViews = "learned_views",
 }
 
 impl Method {
