@@ -204,12 +204,15 @@ impl Method for LearnedViews {
             return Loss { total: encoders, metrics };
         }
         let flow = information(&nce(2), n_candidates);
-        let mut total = encoders + (&flow - flow.detach());
-        if let scores @ [_, _] = &own[4..] {
-            let classes = self.classification(scores, gathered);
-            metrics.push(("loss_classes", classes.shallow_clone()));
-            total = total + classes;
-        }
+        let players = encoders + (&flow - flow.detach());
+        let total = match &own[4..] {
+            scores @ [_, _] => {
+                let classes = self.classification(scores, gathered);
+                metrics.push(("loss_classes", classes.shallow_clone()));
+                players + classes
+            }
+            _ => players,
+        };
         Loss { total, metrics }
     }
 

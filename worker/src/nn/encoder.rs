@@ -18,7 +18,7 @@ pub enum Encoder {
     /// A residual network.
     ResNet(ResNet),
     /// Two residual networks side by side.
-    Split(Split),
+    Split(Box<Split>),
     /// A vision transformer.
     Vit(Vit),
 }
@@ -31,7 +31,7 @@ impl Encoder {
                 None => Self::ResNet(ResNet::new(resnet, n_channels, setup)),
                 Some(half) => {
                     let n_first = resnet.split_channels;
-                    Self::Split(Split::new(&half, (n_first, n_channels - n_first), setup))
+                    Self::Split(Box::new(Split::new(&half, (n_first, n_channels - n_first), setup)))
                 }
             },
             Network::Vit(vit) => Self::Vit(Vit::new(vit, n_channels, setup)),
@@ -41,7 +41,7 @@ impl Encoder {
     /// Shows it what a flow makes of images, if it is split.
     pub fn behind(self, flow: Flow) -> Self {
         match self {
-            Self::Split(split) => Self::Split(split.behind(flow)),
+            Self::Split(split) => Self::Split(Box::new(split.behind(flow))),
             whole => whole,
         }
     }

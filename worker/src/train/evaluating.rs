@@ -27,7 +27,7 @@ use super::{
     meeting,
     report::{KNN, Voice},
     serve::Ending,
-    stop,
+    stop::Watch,
 };
 use crate::{
     collective::Collective,
@@ -74,10 +74,7 @@ fn measure(
 ) -> Result<BTreeMap<String, f64>, eval::Error> {
     let tick = |units| {
         meter.advance(units);
-        match stop::agree(meter.link.stop(), collective)? {
-            Some(_) => Err(eval::Error::Stopped),
-            None => Ok(()),
-        }
+        Watch(meter.link).tick(collective)
     };
     let session = Session { collective, seed, tick: &tick };
     let features = evaluator.features(&encoder.network, None, &session)?;

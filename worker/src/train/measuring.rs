@@ -9,6 +9,7 @@ use super::{
     job::Job,
     report::{KNN, Reporter},
     step::Trainer,
+    stop::Watch,
 };
 use crate::eval::{Evaluator, Session};
 
@@ -44,11 +45,18 @@ impl Measuring {
     /// latter are not measured, since they mix sizes.
     ///
     /// # Errors
-    /// When an image cannot be read or a peer is lost.
-    pub fn before(&mut self, job: &Job, trainer: &Trainer, reporter: &mut Reporter<'_>) -> Result<(), Error> {
+    /// When an image cannot be read, a peer is lost, or the ranks are to stop.
+    pub fn before(
+        &mut self,
+        job: &Job,
+        trainer: &Trainer,
+        reporter: &mut Reporter<'_>,
+        watch: Watch<'_>,
+    ) -> Result<(), Error> {
         let Some(evaluator) = &self.evaluator else { return Ok(()) };
         reporter.activity("evaluating");
-        let session = self.session(trainer);
+        let tick = |_| watch.tick(trainer.collective());
+        let session = Session { collective: trainer.collective(), seed: self.seed, tick: &tick };
         let features = evaluator.features(trainer.method().encoder(), None, &session)?;
         let mut found = of(evaluator.knn(&features, &session)?, "random_encoder");
         if evaluator.protocols().knn.is_some()
@@ -72,16 +80,18 @@ impl Measuring {
     /// Measures kNN with the bank that the recipe allows while training.
     ///
     /// # Errors
-    /// When an image cannot be read or a peer is lost.
+    /// As [`Measuring::before`].
     pub fn during(
         &mut self,
         taken: Step,
         trainer: &Trainer,
         reporter: &mut Reporter<'_>,
+        watch: Watch<'_>,
     ) -> Result<(), Error> {
         let Some(evaluator) = &self.evaluator else { return Ok(()) };
         reporter.activity("evaluating");
-        let session = self.session(trainer);
+        let tick = |_| watch.tick(trainer.collective());
+        let session = Session { collective: trainer.collective(), seed: self.seed, tick: &tick };
         let bank_limit = evaluator.protocols().knn.as_ref().and_then(|knn| knn.bank_limit);
         let features = evaluator.features(trainer.method().encoder(), bank_limit, &session)?;
         let found = evaluator.knn(&features, &session)?;
@@ -93,26 +103,24 @@ impl Measuring {
     /// Measures the finished encoder with all images.
     ///
     /// # Errors
-    /// When an image cannot be read, a setting does not fit the images, or a peer is lost.
+    /// As [`Measuring::before`], and when a setting does not fit the images.
     pub fn after(
         &mut self,
         taken: Step,
         trainer: &Trainer,
         reporter: &mut Reporter<'_>,
+        watch: Watch<'_>,
     ) -> Result<(), Error> {
         let Some(evaluator) = &self.evaluator else { return Ok(()) };
         reporter.activity("evaluating");
-        let session = self.session(trainer);
+        let tick = |_| watch.tick(trainer.collective());
+        let session = Session { collective: trainer.collective(), seed: self.seed, tick: &tick };
         let features = evaluator.features(trainer.method().encoder(), None, &session)?;
         let mut found = Vec::new();
         evaluator.all(&features, &session, |figures| found.extend_from_slice(figures))?;
         self.remember(&found, reporter);
         self.knn_taken = Some(taken);
         Ok(())
-    }
-
-    fn session<'a>(&self, trainer: &'a Trainer) -> Session<'a> {
-        Session { collective: trainer.collective(), seed: self.seed, tick: &|_| Ok(()) }
     }
 
     fn remember(&mut self, found: &[(String, f64)], reporter: &mut Reporter<'_>) {

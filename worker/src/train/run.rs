@@ -10,14 +10,14 @@ use tch::Device;
 use super::{
     Error,
     job::Job,
-    link::Link,
+    link::{Link, Stop},
     measuring::Measuring,
     meeting,
     report::Reporter,
     saving::{self, Permission, Saver},
     serve::Ending,
     step::{Outcome, Trainer, to_input},
-    stop,
+    stop::{self, Watch, unless_stopped},
 };
 use crate::{
     eval::{Reader, Session},
@@ -55,7 +55,10 @@ pub fn run(link: &Link, start: Start, spec: JobSpec) -> Result<Ending, Error> {
     };
     link.say(FromRank::Training);
     if beginning.taken == Step(0) {
-        run.measuring.before(run.job, &run.trainer, &mut run.reporter)?;
+        let measured = run.measuring.before(run.job, &run.trainer, &mut run.reporter, Watch(link));
+        if unless_stopped(measured)?.is_none() {
+            return Ok(Ending::Stopped);
+        }
     }
     run.train_and_finish(beginning.taken).inspect_err(|_| run.saver.settle_after_fault())
 }
@@ -83,14 +86,20 @@ impl Run<'_> {
         let mut loader = Loader::start(self.loader_config(from))?;
         while let Some(batch) = self.next_batch(&mut loader)? {
             let taken = Step(batch.step + 1);
-            self.find_prototypes(batch.step)?;
+            if unless_stopped(self.find_prototypes(batch.step))?.is_none() {
+                self.stop(Step(batch.step), self.agreed_stop()?)?;
+                return Ok(Trained::UntilStopped);
+            }
             let outcome = self.step(&batch)?;
             loader.recycle(batch);
             if self.is_reading_due(taken) {
                 self.reporter.read(self.trainer.collective(), &outcome.local)?;
             }
             if self.measuring.is_due(self.job, taken) {
-                self.measuring.during(taken, &self.trainer, &mut self.reporter)?;
+                let watch = Watch(self.link);
+                let measured = self.measuring.during(taken, &self.trainer, &mut self.reporter, watch);
+                // Ranks that stop instead of measuring do so below, after the checkpoint that may be due.
+                let _ = unless_stopped(measured)?;
                 self.reporter.activity("training");
             }
             if self.saver.is_due(taken) {
@@ -130,10 +139,11 @@ impl Run<'_> {
     }
 
     fn find_prototypes(&mut self, step: u64) -> Result<(), Error> {
-        let (job, reporter) = (self.job, &mut self.reporter);
+        let (job, reporter, watch) = (self.job, &mut self.reporter, Watch(self.link));
         self.trainer.find_prototypes(&job.at(step), |embed, collective| {
             reporter.activity("finding prototypes");
-            let session = Session { collective, seed: job.spec.recipe.training.seed, tick: &|_| Ok(()) };
+            let tick = |_| watch.tick(collective);
+            let session = Session { collective, seed: job.spec.recipe.training.seed, tick: &tick };
             let features_nd = Reader::of(&job.spec, job.device).embeddings(&job.dataset, &session, embed)?;
             reporter.activity("training");
             Ok::<_, Error>(features_nd)
@@ -168,20 +178,34 @@ impl Run<'_> {
         if self.job.device != Device::Cpu && !self.is_reading_due(taken) {
             return Ok(false);
         }
-        let Some(stop) = stop::agree(self.link.stop(), self.trainer.collective())? else {
-            return Ok(false);
-        };
-        if stop.checkpoint && !self.saver.is_due(taken) {
+        let stop = self.agreed_stop()?;
+        if stop.is_some() {
+            self.stop(taken, stop)?;
+        }
+        Ok(stop.is_some())
+    }
+
+    fn agreed_stop(&self) -> Result<Option<Stop>, Error> {
+        Ok(stop::agree(self.link.stop(), self.trainer.collective())?)
+    }
+
+    /// Leaves a checkpoint if one is wanted and none was written after this step.
+    fn stop(&mut self, taken: Step, stop: Option<Stop>) -> Result<(), Error> {
+        if stop.is_some_and(|stop| stop.checkpoint) && !self.saver.is_due(taken) {
             self.save(taken)?;
         }
         self.saver.settle_and_stop()?;
         tracing::info!(step = taken.0, "stopped as asked");
-        Ok(true)
+        Ok(())
     }
 
     fn finish(&mut self) -> Result<Ending, Error> {
         let total = Step(self.job.steps.total);
-        self.measuring.after(total, &self.trainer, &mut self.reporter)?;
+        let measured = self.measuring.after(total, &self.trainer, &mut self.reporter, Watch(self.link));
+        if unless_stopped(measured)?.is_none() {
+            self.stop(total, None)?;
+            return Ok(Ending::Stopped);
+        }
         self.reporter.activity("writing encoder");
         if self.saver.settle()? == Permission::Refused {
             return Ok(Ending::Stopped);

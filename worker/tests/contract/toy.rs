@@ -76,7 +76,7 @@ pub const METHODS: &[(&str, &str)] = &[
     ),
     (
         "learned_views",
-        "{temperature: 0.2, game_epochs: 1, hidden_dim: 8, labelled_share: 0.5, projector: {hidden_dims: [16], \
+        "{temperature: 0.5, game_epochs: 1, hidden_dim: 8, labelled_share: 0.5, projector: {hidden_dims: [16], \
          out_dim: 8}}",
     ),
     ("moco_v3", "{projector: {hidden_dims: [16], out_dim: 8}, predictor: {hidden_dim: 16}}"),

@@ -7,7 +7,7 @@ use kindred_proto::v1;
 
 use crate::{
     agent::{Heard, Reaction, play, play_as_usual, program, progress_step},
-    job::TestJob,
+    job::{N_STEPS, TestJob},
 };
 
 #[test]
@@ -40,6 +40,27 @@ fn all_ranks_stop_after_the_same_step_when_one_is_asked() {
     let last = |rank: &Heard| rank.messages.iter().filter_map(progress_step).max();
     assert_eq!(last(&heard[0]), last(&heard[1]));
     assert!(heard[0].committed().is_empty());
+}
+
+/// Measuring takes minutes where there are many images: nobody waits for its end.
+#[test]
+fn ranks_stop_while_they_measure() {
+    for (step, n_committed) in [(0, 0), (N_STEPS, 1)] {
+        let job = TestJob::of_idx_files(2)
+            .with("recipe.checkpoint={every_steps: 100}")
+            .with("recipe.evaluation.linear={preset: isd, epochs: 2000, batch: 8}");
+        let heard = play(job.starts(1), |rank, message| match message {
+            FromRank::Progress(progress)
+                if rank == 1 && progress.0.step == step && progress.0.activity == "evaluating" =>
+            {
+                Reaction::Say(ToRank::Stop { checkpoint: false })
+            }
+            _ => Reaction::Usual,
+        });
+        assert!(heard.iter().all(Heard::is_stopped), "at step {step}: {:?}", heard[0].messages.last());
+        assert_eq!(heard[0].committed().len(), n_committed, "at step {step}");
+        assert!(heard[0].series("linear_accuracy_percent").is_empty(), "at step {step}");
+    }
 }
 
 #[test]

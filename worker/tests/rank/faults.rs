@@ -66,18 +66,22 @@ fn a_loss_that_is_no_number_names_step_and_rate_and_the_checkpoints_stay() {
         .with("recipe.optimizer.sgd.weight_decay=1")
         .with("recipe.checkpoint.every_steps=8");
     let stopped = play(job.starts(1), |_, message| match message {
-        FromRank::Training => Reaction::Say(ToRank::Stop { checkpoint: true }),
+        FromRank::Progress(progress) if progress.0.activity == "training" => {
+            Reaction::Say(ToRank::Stop { checkpoint: true })
+        }
         _ => Reaction::Usual,
     });
     assert!(stopped.iter().all(Heard::is_stopped));
+    let taken = stopped[0].committed()[0];
     let heard = play_as_usual(job.starts(2));
     for rank in &heard {
         assert_failed(rank, v1::FailureReason::NotFinite, &["loss is NaN at step 4 with learning rate"]);
         assert_eq!(rank.failure().kind(), v1::FailureKind::User);
         assert_eq!(rank.failure().subject, "recipe.optimizer");
     }
-    assert_eq!(heard[0].series("loss").iter().map(|point| point.0).collect::<Vec<_>>(), [2, 3]);
-    assert_eq!(job.checkpoints(), ["step-000000000001-g1"]);
+    let steps: Vec<u64> = heard[0].series("loss").iter().map(|point| point.0).collect();
+    assert_eq!(steps, (taken + 1..=3).collect::<Vec<_>>());
+    assert_eq!(job.checkpoints(), [format!("step-{taken:012}-g1")]);
     assert!(newest_good(&job.job_dir().join("checkpoints")).expect("it can be listed").is_some());
 }
 
