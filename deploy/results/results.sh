@@ -6,5 +6,6 @@ set -euo pipefail
 
 source "$(dirname "${BASH_SOURCE[0]}")/../cluster.sh"
 build_programs
-start_cluster "$root/.kindred/results"
+# A folder per call: a run that was interrupted leaves its unfinished job behind.
+start_cluster "$root/.kindred/results/$(date +%Y%m%d-%H%M%S)"
 python3 deploy/results/results.py "$bin/kindred" "$@"

@@ -8,8 +8,8 @@
 //!
 //! # Source
 //! Caron et al., Unsupervised Learning of Visual Features by Contrasting Cluster Assignments (NeurIPS 2020), eq. 2 to 5;
-//! code facebookresearch/swav @ 06b1b7c. As there, prototypes are brought to unit length before each forward pass and
-//! stay put in the first steps; a queue, once full, joins the codes with scores by today's prototypes, and is written
+//! code facebookresearch/swav @ 06b1b7c. As there, prototypes have unit length in each forward pass (here they are
+//! brought to it after each step, not before) and stay put in the first steps; a queue, once full, joins the codes with scores by today's prototypes, and is written
 //! after them. The codes come from the gathered embeddings, alike on all ranks, where the code adds up sums. Each view is
 //! normalised on its own, where the code normalises those of one size together.
 //!
@@ -49,6 +49,7 @@ impl Swav {
         let mut builder = Builder::new(setup, "prototypes");
         let bound = 1.0 / (dim as f64).sqrt();
         let prototypes_kd = builder.uniform("weight".to_owned(), &[n_prototypes, dim], bound);
+        set_to_unit_length(&prototypes_kd);
         let empty = |_| Tensor::zeros([i64::from(recipe.queue_size), dim], (setup.kind, setup.device));
         let n_queues = if recipe.queue_size > 0 { N_CODED } else { 0 };
         Self {
@@ -74,6 +75,10 @@ impl Swav {
         let codes_rk = sinkhorn(&scores_rk, self.recipe.epsilon, self.recipe.sinkhorn_iterations);
         codes_rk.narrow(0, 0, batch_nd.size()[0])
     }
+}
+
+fn set_to_unit_length(prototypes_kd: &Tensor) {
+    no_grad(|| prototypes_kd.shallow_clone().copy_(&normalize(prototypes_kd)));
 }
 
 /// Codes of rows, given their cosines with the prototypes: each row's add up to 1, and in the limit of many rounds each
@@ -110,10 +115,6 @@ impl Method for Swav {
         self.online.named("online").chain([prototypes]).chain(queues).collect()
     }
 
-    fn before_forward(&mut self, _at: &At) {
-        no_grad(|| self.prototypes_kd.copy_(&normalize(&self.prototypes_kd)));
-    }
-
     fn embed(&mut self, input: &Input, _at: &At, ranks: &Collective) -> Result<Embeddings, Error> {
         let queries = input.views.iter().map(|view| self.online.embed(view, Pass::Train(ranks)));
         let queries = queries.collect::<Result<Vec<_>, _>>()?;
@@ -140,6 +141,7 @@ impl Method for Swav {
     }
 
     fn after_step(&mut self, gathered: &Gathered, at: &At) {
+        set_to_unit_length(&self.prototypes_kd);
         if self.steps_of_queue(at).is_some() {
             self.queues.iter_mut().zip(&gathered.keys).for_each(|(queue, keys_nd)| queue.enqueue(keys_nd));
         }

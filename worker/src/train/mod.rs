@@ -20,6 +20,7 @@ mod serve;
 mod step;
 mod stop;
 mod store;
+mod undo;
 
 pub use error::Error;
 pub use link::{Link, Stop};

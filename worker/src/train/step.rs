@@ -8,7 +8,10 @@ use kindred_proto::{
 };
 use tch::{Device, Kind, TchError, Tensor, no_grad};
 
-use super::micro_batches::{Passed, join, split};
+use super::{
+    micro_batches::{Passed, join, split},
+    undo::Undo,
+};
 use crate::{
     collective::{Collective, first_row},
     methods::{At, Embeddings, Gathered, Input, Method},
@@ -31,6 +34,7 @@ pub struct Trainer {
     autocast: Option<Kind>,
     n_micro_batches: u32,
     clip_norm: Option<f64>,
+    undo: Undo,
 }
 
 /// What a step gives to whoever watches; nothing of it has been waited for.
@@ -55,29 +59,69 @@ impl Trainer {
         Ok(Self {
             reducer: collective.reducer(&parameters)?,
             optimizer: Optimizer::new(&spec.recipe.optimizer, named),
-            method,
             parameters,
             collective,
             autocast: (training.precision == Precision::Bf16).then_some(Kind::BFloat16),
             n_micro_batches: training.accumulate_steps,
             clip_norm: training.clip_norm,
+            undo: Undo::new(method.as_ref()),
+            method,
         })
+    }
+
+    /// Leaves the other ranks, without waiting for any, since one of them is lost: they hear of it at once.
+    pub fn leave(&mut self) {
+        self.reducer = None;
+        self.collective = Collective::single();
+    }
+
+    /// Goes on with other ranks, from the state that it has.
+    ///
+    /// # Errors
+    /// As [`Trainer::new`].
+    pub fn rejoin(&mut self, collective: Collective) -> Result<(), Error> {
+        self.leave();
+        clear_grads(&self.parameters);
+        self.reducer = collective.reducer(&self.parameters)?;
+        self.collective = collective;
+        Ok(())
     }
 
     /// Takes one optimiser step. The gradients stay readable until the next one.
     ///
     /// # Errors
-    /// When a peer is lost or memory runs out; the state is then of no more use.
+    /// When a peer is lost: the state is then that before the step, and goes on after [`Trainer::rejoin`]. When memory runs
+    /// out, the state is of no more use.
     pub fn step(&mut self, input: &Input, at: &At, lr: f64) -> Result<Outcome, Error> {
+        if self.collective.world_size() > 1 {
+            self.undo.keep();
+        }
+        match self.pass_together(input, at) {
+            Ok(passed) => self.finish(passed, at, lr),
+            Err(error) => {
+                self.undo.restore();
+                Err(error)
+            }
+        }
+    }
+
+    /// All that the ranks do together.
+    fn pass_together(&mut self, input: &Input, at: &At) -> Result<Passed, Error> {
         clear_grads(&self.parameters);
         self.method.before_forward(at);
-        let Passed { loss, mut metrics, local, gathered } = self.pass(input, at)?;
+        let passed = self.pass(input, at)?;
+        self.collective.mean_(&self.method.buffers())?;
+        Ok(passed)
+    }
+
+    /// What each rank then does on its own, alike.
+    fn finish(&mut self, passed: Passed, at: &At, lr: f64) -> Result<Outcome, Error> {
+        let Passed { loss, mut metrics, local, gathered } = passed;
         if let Some(max_norm) = self.clip_norm {
             let gradients: Vec<Tensor> = self.parameters.iter().map(Tensor::grad).collect();
             metrics.push(("grad_norm", clip_gradients(&gradients, max_norm)?));
         }
         self.optimizer.step(lr)?;
-        self.collective.mean_(&self.method.buffers())?;
         self.method.after_step(&gathered, at);
         Ok(Outcome { loss, metrics, local })
     }

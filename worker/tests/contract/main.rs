@@ -5,6 +5,7 @@ use kindred_worker::collective::Collective;
 use tch::{Kind, Tensor};
 
 mod identities;
+mod lost_peer;
 mod ranks;
 mod toy;
 

@@ -229,6 +229,12 @@ impl Rank {
 
     /// Takes the steps from `start` to before `end` of a run of 100, on this rank's share of the images.
     pub fn steps(&mut self, start: u64, end: u64) -> &mut Self {
+        self.try_steps(start, end).expect("no peer is lost");
+        self
+    }
+
+    /// As [`Rank::steps`], with peers that may be lost.
+    pub fn try_steps(&mut self, start: u64, end: u64) -> Result<(), Error> {
         let collective = self.trainer.collective().clone();
         let share = GLOBAL_BATCH / i64::from(collective.world_size());
         let first = share * i64::from(collective.rank());
@@ -244,14 +250,26 @@ impl Rank {
             let at = At { step, total_steps: 100, steps_per_epoch: STEPS_PER_EPOCH };
             self.find_prototypes(&at);
             let input = Input { views, samples_b };
-            let outcome = self.trainer.step(&input, &at, self.lr).expect("no peer is lost");
+            let outcome = self.trainer.step(&input, &at, self.lr)?;
             self.trace.losses.push(outcome.loss.double_value(&[]));
             self.trace.gradients.push(self.gradients());
             self.trace
                 .states
                 .push(self.trainer.state().into_iter().map(|(name, x)| (name, x.copy())).collect());
         }
-        self
+        Ok(())
+    }
+
+    /// Goes on with other ranks; all take over the state of `source`.
+    pub fn rejoin(&mut self, collective: Collective, source: u32) {
+        self.trainer.rejoin(collective).expect("all ranks are alike");
+        let state: Vec<Tensor> = self.trainer.state().into_iter().map(|(_, tensor)| tensor).collect();
+        self.trainer.collective().broadcast_(&state, source).expect("no peer is lost");
+    }
+
+    /// Leaves the others.
+    pub fn leave(&mut self) {
+        self.trainer.leave();
     }
 
     /// As a rank does before a step; here each embeds all images.
