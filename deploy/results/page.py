@@ -43,7 +43,8 @@ def spread(values):
 def cell(values, decimals=2):
     if not values:
         return "–"
-    return f"{statistics.mean(values):.{decimals}f} ± {spread(values):.{decimals}f} (n={len(values)})"
+    deviation = f" ± {spread(values):.{decimals}f}" if len(values) > 1 else ""
+    return f"{statistics.mean(values):.{decimals}f}{deviation} (n={len(values)})"
 
 
 def difference(values, others):
@@ -76,8 +77,9 @@ def ablation(runs, title, expected, columns, rows):
 
 
 def shortfalls(runs):
-    """What did not come out as expected."""
-    lines = []
+    """What did not come out as expected, and what was not run yet."""
+    n_planned = len(plan.runs())
+    lines = [f"- {n_planned - len(runs)} of {n_planned} runs are still to be made."] if len(runs) < n_planned else []
     base = of(runs, BASE, {}, KNN)
     for method in plan.METHODS:
         knn, random = of(runs, method, {}, KNN), of(runs, method, {}, plan.RANDOM)
