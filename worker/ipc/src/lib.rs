@@ -32,6 +32,8 @@ pub enum ToRank {
         /// Whether a checkpoint is wanted.
         checkpoint: bool,
     },
+    /// Meet the ranks of a newer generation and go on with the state that is there. The job is the same.
+    Regroup(Box<Start>),
     /// Answer to [`FromRank::StoreCall`].
     StoreReply {
         /// The call that this answers.
@@ -95,6 +97,8 @@ pub enum FromRank {
     Meeting,
     /// The ranks have met and state is equal; steps follow.
     Training,
+    /// A peer is lost. The rank keeps its state and waits for [`ToRank::Regroup`], but not for long.
+    Parted(Wire<kindred_proto::v1::Failure>),
     /// Newest progress.
     Progress(Wire<kindred_proto::v1::Progress>),
     /// Points of series.

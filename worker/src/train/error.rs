@@ -123,6 +123,13 @@ pub fn catch<T>(work: impl FnOnce() -> Result<T, Error>) -> Result<T, Error> {
     })
 }
 
+impl Error {
+    /// Whether it only says that other ranks are gone: this rank's own state is that of a step boundary.
+    pub fn is_about_peers(&self) -> bool {
+        matches!(self, Self::Peers(_) | Self::Meeting(_) | Self::Eval(eval::Error::Collective(_)))
+    }
+}
+
 impl From<&Error> for Failure {
     fn from(error: &Error) -> Self {
         let failure = Self::new(reason(error), error.to_string());

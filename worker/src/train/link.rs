@@ -48,6 +48,7 @@ struct Incoming {
     calls: HashMap<u64, Option<Result<StoreValue, StoreFault>>>,
     commits: HashMap<CheckpointId, bool>,
     stop: Option<Stop>,
+    regroup: Option<Start>,
 }
 
 /// The agent's wish that this rank stops.
@@ -136,6 +137,15 @@ impl Link {
         })?
     }
 
+    /// Waits for the order to meet a newer generation: until `deadline`, and no longer once the agent wants this rank to
+    /// stop.
+    pub fn wait_regroup(&self, deadline: Instant) -> Option<Start> {
+        self.0.wait(Some(deadline), |incoming| match incoming.regroup.take() {
+            Some(start) => Some(Some(start)),
+            None => incoming.stop.is_some().then_some(None),
+        })?
+    }
+
     /// Does one operation of the store and waits for its outcome: at most `patience`, and no longer once the agent wants
     /// this rank to stop.
     ///
@@ -150,6 +160,9 @@ impl Link {
         let outcome = self.0.wait(Some(deadline), |incoming| match incoming.calls.get_mut(&call)?.take() {
             None if incoming.stop.is_some() => {
                 Some(Err(StoreFault::Superseded("this rank was asked to stop".into())))
+            }
+            None if incoming.regroup.is_some() => {
+                Some(Err(StoreFault::Superseded("a newer generation meets".into())))
             }
             reply => reply,
         });
@@ -196,6 +209,7 @@ impl Incoming {
     fn take_in(&mut self, message: ToRank) {
         match message {
             ToRank::Start(_) => tracing::warn!("a second start is ignored"),
+            ToRank::Regroup(start) => self.regroup = Some(*start),
             ToRank::Stop { checkpoint } => self.stop = Some(Stop { checkpoint }),
             ToRank::MayCommit { checkpoint, allowed } => {
                 self.commits.insert(checkpoint, allowed);

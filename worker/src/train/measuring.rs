@@ -32,6 +32,11 @@ impl Measuring {
         Ok(Self { evaluator, seed: job.spec.recipe.training.seed, metrics, knn_taken: None })
     }
 
+    /// What was measured so far.
+    pub fn metrics(&self) -> &BTreeMap<String, f64> {
+        &self.metrics
+    }
+
     /// What is known after so many steps, by the names that the result uses: of kNN only what was measured then.
     pub fn metrics_at(&self, taken: Step) -> BTreeMap<String, f64> {
         let mut metrics = self.metrics.clone();

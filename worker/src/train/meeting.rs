@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     Error,
     agreement::{check_data, check_state},
+    held::Held,
     job::Job,
     link::Link,
     step::Trainer,
@@ -31,6 +32,8 @@ pub struct Beginning {
     pub metrics: BTreeMap<String, f64>,
     /// Whether this rank writes checkpoints: it is the first one on its node.
     pub is_writer: bool,
+    /// Whether what follows the last step is still to be done.
+    pub owes: bool,
 }
 
 /// What each rank tells the others first.
@@ -39,6 +42,8 @@ struct Introduction {
     node_id: NodeId,
     recipe_digest: String,
     taken: Step,
+    /// Whether what follows that step is still to be done.
+    owes: bool,
     metrics: BTreeMap<String, f64>,
 }
 
@@ -83,15 +88,15 @@ fn options(start: &Start, device: DeviceKind) -> GroupOptions {
 
 /// Compares what the ranks hold and gives the state of the most advanced one to all.
 ///
-/// A rank's state is that of the newest good checkpoint on its node, or the initial one.
+/// A rank's state is the one that it holds from an earlier generation; else that of the newest good checkpoint on its node,
+/// or the initial one.
 ///
 /// # Errors
 /// When the ranks' data or recipes differ, a checkpoint is of something else, or the job was further already and
 /// nothing of that is left.
-pub fn begin(job: &Job, trainer: &Trainer) -> Result<Beginning, Error> {
-    let found = load_newest(job, trainer)?;
+pub fn begin(job: &Job, trainer: &Trainer, held: &Held) -> Result<Beginning, Error> {
     let collective = trainer.collective();
-    let ranks = introduce(job, found.as_ref(), collective)?;
+    let ranks = introduce(&introduction(job, trainer, held)?, collective)?;
     let nodes: Vec<NodeId> = ranks.iter().map(|rank| rank.node_id.clone()).collect();
     check_data(&job.dataset, &nodes, collective)?;
     check_recipes(&ranks)?;
@@ -104,7 +109,25 @@ pub fn begin(job: &Job, trainer: &Trainer) -> Result<Beginning, Error> {
     tracing::info!(step = taken.0, source, world_size = ranks.len(), "ranks have met");
     let own_rank = job.start.rank.0 as usize;
     let is_writer = nodes.iter().position(|node_id| *node_id == job.start.node_id) == Some(own_rank);
-    Ok(Beginning { taken, metrics: ranks[source].metrics.clone(), is_writer })
+    let owes = ranks.iter().any(|rank| rank.taken == taken && rank.owes);
+    Ok(Beginning { taken, metrics: ranks[source].metrics.clone(), is_writer, owes })
+}
+
+fn introduction(job: &Job, trainer: &Trainer, held: &Held) -> Result<Introduction, Error> {
+    let (taken, metrics) = match held.taken() {
+        Some(taken) => (taken, held.metrics().clone()),
+        None => match load_newest(job, trainer)? {
+            Some(checkpoint) => (checkpoint.manifest.step, checkpoint.manifest.metrics),
+            None => (Step(0), BTreeMap::new()),
+        },
+    };
+    Ok(Introduction {
+        node_id: job.start.node_id.clone(),
+        recipe_digest: job.recipe_digest.clone(),
+        taken,
+        owes: held.owes(),
+        metrics,
+    })
 }
 
 fn load_newest(job: &Job, trainer: &Trainer) -> Result<Option<Opened>, Error> {
@@ -116,14 +139,8 @@ fn load_newest(job: &Job, trainer: &Trainer) -> Result<Option<Opened>, Error> {
     Ok(found)
 }
 
-fn introduce(job: &Job, found: Option<&Opened>, collective: &Collective) -> Result<Vec<Introduction>, Error> {
-    let own = Introduction {
-        node_id: job.start.node_id.clone(),
-        recipe_digest: job.recipe_digest.clone(),
-        taken: found.map_or(Step(0), |checkpoint| checkpoint.manifest.step),
-        metrics: found.map(|checkpoint| checkpoint.manifest.metrics.clone()).unwrap_or_default(),
-    };
-    let own = serde_json::to_vec(&own).expect("string keys and finite numbers");
+fn introduce(own: &Introduction, collective: &Collective) -> Result<Vec<Introduction>, Error> {
+    let own = serde_json::to_vec(own).expect("string keys and finite numbers");
     let all = collective.gather_bytes(&own)?;
     let ranks: Result<_, _> = all.iter().map(|bytes| serde_json::from_slice(bytes)).collect();
     Ok(ranks.expect("ranks are of one version"))

@@ -6,6 +6,7 @@
 mod agreement;
 mod error;
 mod evaluating;
+mod held;
 mod job;
 mod link;
 mod logs;

@@ -9,6 +9,7 @@ use tch::Device;
 
 use super::{
     Error,
+    held::Held,
     job::Job,
     link::{Link, Stop},
     measuring::Measuring,
@@ -20,6 +21,7 @@ use super::{
     stop::{self, Watch, unless_stopped},
 };
 use crate::{
+    collective::Collective,
     eval::{Reader, Session},
     export, methods,
     optim::{check_groups, learning_rate},
@@ -36,31 +38,42 @@ enum Trained {
 /// # Errors
 /// When the data or the device cannot be used, the ranks do not meet or lose one another, or the training fails.
 pub fn run(link: &Link, start: Start, spec: JobSpec) -> Result<Ending, Error> {
-    let job = Job::open(start, spec)?;
+    let mut job = Job::open(start, spec)?;
     tch::set_num_threads(job.spec.recipe.training.threads_per_rank as i32);
     saving::begin_anew(&job)?;
     let method = methods::build(&job.spec, &job.images(), job.device)?;
     check_groups(&job.spec.recipe.optimizer, &method.parameters())?;
-    link.say(FromRank::Meeting);
-    let collective = meeting::connect(&job.start, job.spec.terms.device, link)?;
-    let trainer = Trainer::new(method, &job.spec, collective).map_err(Error::Meeting)?;
-    let beginning = meeting::begin(&job, &trainer)?;
-    let mut run = Run {
-        job: &job,
-        link,
-        reporter: Reporter::new(&job, link, beginning.taken),
-        saver: Saver::new(&job, link, beginning.is_writer)?,
-        measuring: Measuring::open(&job, beginning.metrics)?,
-        trainer,
-    };
-    link.say(FromRank::Training);
-    if beginning.taken == Step(0) {
-        let measured = run.measuring.before(run.job, &run.trainer, &mut run.reporter, Watch(link));
-        if unless_stopped(measured)?.is_none() {
-            return Ok(Ending::Stopped);
+    let mut trainer = Trainer::new(method, &job.spec, Collective::single()).map_err(Error::Meeting)?;
+    let mut held = Held::default();
+    loop {
+        match generation(&job, link, &mut trainer, &mut held) {
+            Err(error) if error.is_about_peers() && held.is_any() => {
+                trainer.leave();
+                job.start = held.wait(link, &job.start, error)?;
+            }
+            ended => return ended,
         }
     }
-    run.train_and_finish(beginning.taken).inspect_err(|_| run.saver.settle_after_fault())
+}
+
+/// One generation, from its meeting until its end or that of the job.
+fn generation(job: &Job, link: &Link, trainer: &mut Trainer, held: &mut Held) -> Result<Ending, Error> {
+    link.say(FromRank::Meeting);
+    let collective = meeting::connect(&job.start, job.spec.terms.device, link)?;
+    trainer.rejoin(collective).map_err(Error::Meeting)?;
+    let beginning = meeting::begin(job, trainer, held)?;
+    *held = Held::at(beginning.taken, beginning.metrics.clone());
+    let mut run = Run {
+        job,
+        link,
+        reporter: Reporter::new(job, link, beginning.taken),
+        saver: Saver::new(job, link, beginning.is_writer)?,
+        measuring: Measuring::open(job, beginning.metrics)?,
+        trainer,
+        held,
+    };
+    link.say(FromRank::Training);
+    run.all(beginning.taken, beginning.owes).inspect_err(|_| run.saver.settle_after_fault())
 }
 
 /// A rank at work.
@@ -70,11 +83,22 @@ struct Run<'a> {
     reporter: Reporter<'a>,
     saver: Saver<'a>,
     measuring: Measuring,
-    trainer: Trainer,
+    trainer: &'a mut Trainer,
+    held: &'a mut Held,
 }
 
 impl Run<'_> {
-    fn train_and_finish(&mut self, from: Step) -> Result<Ending, Error> {
+    fn all(&mut self, from: Step, owes: bool) -> Result<Ending, Error> {
+        if from == Step(0) {
+            let watch = Watch(self.link);
+            let measured = self.measuring.before(self.job, self.trainer, &mut self.reporter, watch);
+            if unless_stopped(measured)?.is_none() {
+                return Ok(Ending::Stopped);
+            }
+        }
+        if owes && self.settle_step(from)? {
+            return Ok(Ending::Stopped);
+        }
         match self.train(from)? {
             Trained::AllSteps => self.finish(),
             Trained::UntilStopped => Ok(Ending::Stopped),
@@ -95,22 +119,28 @@ impl Run<'_> {
             if self.is_reading_due(taken) {
                 self.reporter.read(self.trainer.collective(), &outcome.local)?;
             }
-            if self.measuring.is_due(self.job, taken) {
-                let watch = Watch(self.link);
-                let measured = self.measuring.during(taken, &self.trainer, &mut self.reporter, watch);
-                // Ranks that stop instead of measuring do so below, after the checkpoint that may be due.
-                let _ = unless_stopped(measured)?;
-                self.reporter.activity("training");
-            }
-            if self.saver.is_due(taken) {
-                self.save(taken)?;
-            }
-            self.saver.poll()?;
-            if self.is_stopping(taken)? {
+            if self.settle_step(taken)? {
                 return Ok(Trained::UntilStopped);
             }
         }
         Ok(Trained::AllSteps)
+    }
+
+    /// What follows a step that was taken; whether the ranks stop after it.
+    fn settle_step(&mut self, taken: Step) -> Result<bool, Error> {
+        if self.measuring.is_due(self.job, taken) {
+            let watch = Watch(self.link);
+            let measured = self.measuring.during(taken, self.trainer, &mut self.reporter, watch);
+            // Ranks that stop instead of measuring do so below, after the checkpoint that may be due.
+            let _ = unless_stopped(measured)?;
+            self.reporter.activity("training");
+        }
+        if self.saver.is_due(taken) {
+            self.save(taken)?;
+        }
+        self.held.settled(self.measuring.metrics());
+        self.saver.poll()?;
+        self.is_stopping(taken)
     }
 
     fn loader_config(&self, from: Step) -> LoaderConfig {
@@ -156,6 +186,7 @@ impl Run<'_> {
         let (peak, span) = (recipe.optimizer.lr(), steps.schedule_span);
         let lr = learning_rate(&recipe.schedule, peak, batch.step, steps.per_epoch, span);
         let outcome = self.trainer.step(&input, &self.job.at(batch.step), lr)?;
+        self.held.took(Step(batch.step + 1));
         self.reporter.stepped(Step(batch.step + 1), lr, &outcome);
         Ok(outcome)
     }
@@ -168,7 +199,7 @@ impl Run<'_> {
 
     fn save(&mut self, taken: Step) -> Result<(), Error> {
         self.reporter.activity("writing checkpoint");
-        self.saver.save(taken, &self.trainer, &self.measuring.metrics_at(taken))?;
+        self.saver.save(taken, self.trainer, &self.measuring.metrics_at(taken))?;
         self.reporter.activity("training");
         Ok(())
     }
@@ -201,7 +232,7 @@ impl Run<'_> {
 
     fn finish(&mut self) -> Result<Ending, Error> {
         let total = Step(self.job.steps.total);
-        let measured = self.measuring.after(total, &self.trainer, &mut self.reporter, Watch(self.link));
+        let measured = self.measuring.after(total, self.trainer, &mut self.reporter, Watch(self.link));
         if unless_stopped(measured)?.is_none() {
             self.stop(total, None)?;
             return Ok(Ending::Stopped);

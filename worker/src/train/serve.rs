@@ -4,7 +4,6 @@ use kindred_ipc::{FromRank, Start, Wire};
 use kindred_proto::{failure::Failure, job_spec::AnySpec, v1::JobResult};
 
 use super::{Error, error, evaluating, link::Link, run};
-use crate::eval;
 
 /// How a rank's work ends when nothing goes wrong.
 pub enum Ending {
@@ -21,7 +20,7 @@ pub fn serve(link: &Link, start: Start) -> FromRank {
         Ok(Ending::Finished(result)) => FromRank::Finished(Wire(result)),
         Ok(Ending::Stopped) => FromRank::Stopped,
         // The whole generation was asked to stop, and some ranks were faster.
-        Err(error) if link.stop().is_some() && is_about_peers(&error) => FromRank::Stopped,
+        Err(error) if link.stop().is_some() && error.is_about_peers() => FromRank::Stopped,
         Err(error) => FromRank::Failed(Wire((&Failure::from(&error).met_by(node_id, rank)).into())),
     }
 }
@@ -37,8 +36,4 @@ fn work(link: &Link, start: Start) -> Result<Ending, Error> {
 fn check_version(start: &Start) -> Result<(), Error> {
     let rank = env!("CARGO_PKG_VERSION");
     if start.version == rank { Ok(()) } else { Err(Error::Version { agent: start.version.clone(), rank }) }
-}
-
-fn is_about_peers(error: &Error) -> bool {
-    matches!(error, Error::Peers(_) | Error::Meeting(_) | Error::Eval(eval::Error::Collective(_)))
 }

@@ -1,6 +1,7 @@
 //! The agent, played in this process: it starts real ranks, answers them and keeps what they say.
 
 use std::{
+    collections::BTreeMap,
     io::BufReader,
     os::unix::net::{UnixListener, UnixStream},
     path::Path,
@@ -11,7 +12,7 @@ use std::{
 };
 
 use kindred_ipc::{FromRank, SOCKET_VARIABLE, Start, ToRank};
-use kindred_proto::v1;
+use kindred_proto::{ids::Generation, v1};
 
 use crate::store::Store;
 
@@ -40,18 +41,28 @@ pub enum Reaction {
     Kill,
 }
 
+/// A store for each generation.
+#[derive(Default)]
+struct Stores(Mutex<BTreeMap<Generation, Arc<Store>>>);
+
+impl Stores {
+    fn of(&self, generation: Generation) -> Arc<Store> {
+        self.0.lock().expect("no thread panics").entry(generation).or_default().clone()
+    }
+}
+
 /// Runs the ranks to their end. `react` sees each message of each rank first.
 pub fn play(starts: Vec<Start>, react: impl Fn(u32, &FromRank) -> Reaction + Sync) -> Vec<Heard> {
     let folder = tempfile::tempdir().expect("a folder for sockets");
-    let (store, react) = (Arc::new(Store::default()), &react);
+    let (stores, react) = (&Stores::default(), &react);
     // Ranks die with the thread that started them, so it is this one, which outlives them.
-    let ranks: Vec<_> = starts.into_iter().map(|start| (launch(folder.path(), &start), start)).collect();
+    let launched = starts.into_iter().enumerate();
+    let ranks: Vec<_> = launched.map(|(idx, start)| (launch(folder.path(), idx), start)).collect();
     thread::scope(|scope| {
         let talks: Vec<_> = ranks
             .into_iter()
             .map(|((child, listener), start)| {
-                let store = store.clone();
-                scope.spawn(move || talk(child, &listener, start, &store, react))
+                scope.spawn(move || talk(child, &listener, start, stores, react))
             })
             .collect();
         talks.into_iter().map(|talk| talk.join().expect("the played agent does not panic")).collect()
@@ -68,8 +79,8 @@ pub fn program() -> Command {
     Command::new(env!("CARGO_BIN_EXE_kindred-rank"))
 }
 
-fn launch(folder: &Path, start: &Start) -> (Child, UnixListener) {
-    let socket = folder.join(format!("rank-{}", start.rank));
+fn launch(folder: &Path, idx: usize) -> (Child, UnixListener) {
+    let socket = folder.join(format!("rank-{idx}"));
     let listener = UnixListener::bind(&socket).expect("a socket in a new folder");
     let child = program()
         .env(SOCKET_VARIABLE, &socket)
@@ -85,9 +96,10 @@ fn talk(
     mut child: Child,
     listener: &UnixListener,
     start: Start,
-    store: &Arc<Store>,
+    stores: &Stores,
     react: &(impl Fn(u32, &FromRank) -> Reaction + Sync),
 ) -> Heard {
+    let mut store = stores.of(start.generation);
     let (stream, _) = listener.accept().expect("the rank connects");
     stream.set_read_timeout(Some(PATIENCE)).expect("a socket takes a time-out");
     let mut reader = BufReader::new(stream.try_clone().expect("a socket can be shared"));
@@ -105,9 +117,14 @@ fn talk(
             }
         };
         match react(rank, &message) {
-            Reaction::Usual => answer(&message, &line, store),
+            Reaction::Usual => answer(&message, &line, &store),
             Reaction::KeepSilent => {}
-            Reaction::Say(other) => line.say(&other),
+            Reaction::Say(other) => {
+                if let ToRank::Regroup(start) = &other {
+                    store = stores.of(start.generation);
+                }
+                line.say(&other);
+            }
             Reaction::HangUp => line.hang_up(),
             Reaction::Kill => child.kill().expect("the rank can be killed"),
         }

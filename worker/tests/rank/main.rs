@@ -5,5 +5,6 @@ mod endings;
 mod evaluation;
 mod faults;
 mod job;
+mod recovery;
 mod store;
 mod training;

@@ -3,7 +3,7 @@
 use std::io;
 
 use kindred_ipc::{FromRank, MAX_FRAME_BYTES, ToRank, Wire};
-use kindred_proto::failure::Reason;
+use kindred_proto::{failure::Reason, v1};
 use tokio::{
     io::{AsyncWrite, AsyncWriteExt},
     net::{UnixListener, UnixStream},
@@ -176,6 +176,11 @@ fn heard(launch: &Launch, message: FromRank) -> Result<Heard, Error> {
     Ok(match message {
         FromRank::Meeting => Heard::Event(Event::Meeting),
         FromRank::Training => Heard::Event(Event::Training),
+        FromRank::Parted(Wire(failure)) => Heard::Event(Event::Line(launch.attribute(v1::LogLine {
+            level: v1::LogLevel::Warn.into(),
+            message: failure.message,
+            ..Default::default()
+        }))),
         FromRank::Progress(Wire(progress)) => Heard::Event(Event::Progress(progress)),
         FromRank::Points(points) => {
             let generation = launch.key.generation.0;
