@@ -90,7 +90,12 @@ impl Model {
             return if are_all_gone { vec![JobChange::GenerationOver] } else { vec![] };
         }
         if let Some(cause) = self.cause(now, live, are_all_gone) {
-            return retry::end_generation(job, cause, self.reached(job));
+            let mut changes = retry::end_generation(job, cause, self.reached(job));
+            let is_tried_again = !changes.iter().any(|change| matches!(change, JobChange::Failed { .. }));
+            if is_tried_again && retry::spares_survivors(cause) {
+                changes.extend(self.decide_regroup(now, job, live));
+            }
+            return changes;
         }
         if are_all_gone {
             return result(live).map(|result| JobChange::Succeeded { result }).into_iter().collect();

@@ -16,6 +16,7 @@ mod observed;
 mod orders;
 mod placement;
 mod rank;
+mod regroup;
 mod retry;
 mod state;
 mod time;

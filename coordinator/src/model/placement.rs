@@ -63,6 +63,11 @@ impl Model {
         Some(Change::job(&job.id, now, change))
     }
 
+    /// So many free devices for ranks of a job.
+    pub(super) fn free_devices(&self, now: Timestamp, job: &Job, n_ranks: usize) -> Option<Vec<Placement>> {
+        self.pool(now, job.submission.device_kind()).take(n_ranks)
+    }
+
     fn pool(&self, now: Timestamp, kind: v1::DeviceKind) -> Pool<'_> {
         let mut pool = Pool::default();
         for node in self.state.nodes() {

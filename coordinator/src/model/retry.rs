@@ -13,6 +13,11 @@ pub(super) fn is_consequence(fault: &Failure) -> bool {
     matches!(fault.reason, Reason::PeerLost | Reason::MeetingTimeout)
 }
 
+/// True when ranks that still train may go on with their state: it is not what the fault is about.
+pub(super) fn spares_survivors(fault: &v1::Failure) -> bool {
+    Failure::from(fault).kind() == Kind::Retryable
+}
+
 /// The end of a generation by `fault` after `reached`, and of the job where no budget is left.
 pub(super) fn end_generation(job: &Job, fault: &v1::Failure, reached: Step) -> Vec<JobChange> {
     let charge = match Failure::from(fault).kind() {

@@ -25,8 +25,9 @@ use crate::{
     Config,
     config::{COLLECTIVE_TIMEOUT, FAREWELL_TIMEOUT, MEETING_TIMEOUT},
     identity::{self, Identity},
-    known::Known,
+    known::{Ears, Known},
     link,
+    orders::{checked, device, threads_per_rank},
     rank::{self, Launch, Outcome, Stop, Wires},
     reconcile::{self, Action, Device, Order, RankKey},
     store::Store,
@@ -87,6 +88,7 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<(), Erro
         orders: BTreeMap::new(),
         newest: BTreeMap::new(),
         ranks: BTreeMap::new(),
+        joined: BTreeMap::new(),
         uplink: Uplink::new(),
         supervisors: JoinSet::new(),
         rank_events,
@@ -126,6 +128,8 @@ struct Agent {
     /// The newest generation ordered of each job that is ordered or held.
     newest: BTreeMap<JobId, Generation>,
     ranks: BTreeMap<RankKey, Known>,
+    /// What processes are now that have joined a newer generation, by what they were started as.
+    joined: BTreeMap<RankKey, RankKey>,
     uplink: Uplink,
     /// One task per process; dropped with the agent, and the processes with them.
     supervisors: JoinSet<()>,
@@ -196,6 +200,7 @@ impl Agent {
             match action {
                 Action::Start(_) if self.leaving.is_some() => continue,
                 Action::Start(key) => self.start(key),
+                Action::Regroup { from, to } => self.regroup(&from, to),
                 Action::Stop(key) => self.stop(&key, Stop { checkpoint: false }),
                 Action::NeverStarted(key) => self.never_started(key, Outcome::Stopped),
                 Action::Forget(key) => drop(self.ranks.remove(&key)),
@@ -214,12 +219,26 @@ impl Agent {
             return self.never_started(key, Outcome::Failed((&failure).into()));
         }
         let launch = self.launch(&key, order);
-        let (known, stop) = Known::starting(device);
-        let wires = Wires { events: self.rank_events.clone(), stop, store: self.store.clone() };
+        let (known, Ears { stop, regroup }) = Known::starting(device);
+        let wires = Wires { events: self.rank_events.clone(), stop, regroup, store: self.store.clone() };
         while self.supervisors.try_join_next().is_some() {}
         self.supervisors.spawn(rank::supervise(launch, wires));
         tracing::info!(job_id = %key.job_id, generation = key.generation.0, rank = key.rank.0, "rank starts");
         self.ranks.insert(key, known);
+    }
+
+    /// The process of a rank goes on as that of a newer generation.
+    fn regroup(&mut self, from: &RankKey, to: RankKey) {
+        let Some(order) = self.orders.get(&to).cloned() else { return };
+        let start = self.start_of(&to, order);
+        let Some(mut known) = self.ranks.remove(from) else { return };
+        tracing::info!(job_id = %to.job_id, generation = to.generation.0, rank = to.rank.0, "rank goes on in a newer generation");
+        known.regroup(start);
+        for current in self.joined.values_mut().filter(|current| *current == from) {
+            current.clone_from(&to);
+        }
+        self.joined.entry(from.clone()).or_insert_with(|| to.clone());
+        self.ranks.insert(to, known);
     }
 
     fn check_device(&self, device: Device) -> Result<(), String> {
@@ -232,30 +251,33 @@ impl Agent {
 
     fn launch(&mut self, key: &RankKey, order: v1::OrderedRank) -> Launch {
         self.n_launched += 1;
-        let spec = order.spec.unwrap_or_default();
         Launch {
             key: key.clone(),
             node_name: self.config.node_name.clone(),
             program: self.config.rank_program.clone(),
             socket: self.sockets.path().join(format!("{}.sock", self.n_launched)),
-            n_threads: threads_per_rank(&spec).unwrap_or(1),
+            n_threads: order.spec.as_ref().and_then(threads_per_rank).unwrap_or(1),
             grace: self.config.grace,
-            start: Start {
-                version: env!("CARGO_PKG_VERSION").to_owned(),
-                job_id: key.job_id.clone(),
-                generation: key.generation,
-                rank: key.rank,
-                world_size: WorldSize(order.world_size),
-                node_id: self.identity.node_id.clone(),
-                device_index: order.device_index,
-                spec: Wire(spec),
-                job_dir: self.config.jobs_dir.join(key.job_id.as_str()),
-                data_root: self.config.data_root.clone(),
-                data_address: self.data_address.to_string(),
-                resume_from: order.resume_from.map(Wire),
-                meeting_timeout_ms: MEETING_TIMEOUT.as_millis() as u64,
-                collective_timeout_ms: COLLECTIVE_TIMEOUT.as_millis() as u64,
-            },
+            start: self.start_of(key, order),
+        }
+    }
+
+    fn start_of(&self, key: &RankKey, order: v1::OrderedRank) -> Start {
+        Start {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            job_id: key.job_id.clone(),
+            generation: key.generation,
+            rank: key.rank,
+            world_size: WorldSize(order.world_size),
+            node_id: self.identity.node_id.clone(),
+            device_index: order.device_index,
+            spec: Wire(order.spec.unwrap_or_default()),
+            job_dir: self.config.jobs_dir.join(key.job_id.as_str()),
+            data_root: self.config.data_root.clone(),
+            data_address: self.data_address.to_string(),
+            resume_from: order.resume_from.map(Wire),
+            meeting_timeout_ms: MEETING_TIMEOUT.as_millis() as u64,
+            collective_timeout_ms: COLLECTIVE_TIMEOUT.as_millis() as u64,
         }
     }
 
@@ -272,7 +294,12 @@ impl Agent {
         self.ranks.insert(key, Known::never_started(device, outcome));
     }
 
-    fn on_rank(&mut self, key: &RankKey, event: rank::Event) {
+    /// `started` is what the process was started as.
+    fn on_rank(&mut self, started: &RankKey, event: rank::Event) {
+        let key = &self.joined.get(started).unwrap_or(started).clone();
+        if matches!(event, rank::Event::Ended(_)) {
+            self.joined.remove(started);
+        }
         let Some(known) = self.ranks.get_mut(key) else { return };
         match event {
             rank::Event::Spawned { pid } => known.pid = pid,
@@ -367,20 +394,4 @@ impl Agent {
             leaving: leaving.is_some(),
         });
     }
-}
-
-fn device(order: &v1::OrderedRank) -> Device {
-    let kind = order.spec.as_ref().map_or(v1::DeviceKind::Unspecified, v1::JobSpec::device);
-    Device { kind, index: order.device_index }
-}
-
-/// What the job says, whether it trains or measures.
-fn threads_per_rank(spec: &v1::JobSpec) -> Option<u32> {
-    let training = spec.recipe.as_ref().and_then(|recipe| recipe.training.as_ref()?.threads_per_rank);
-    training.or(spec.evaluate.as_ref().and_then(|evaluate| evaluate.threads_per_rank))
-}
-
-fn checked(key: &RankKey, order: &v1::OrderedRank) -> Order {
-    let stop = order.action() == v1::ordered_rank::Action::Stop;
-    Order { key: key.clone(), device: device(order), stop }
 }

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 
+use kindred_ipc::Start;
 use kindred_proto::v1::{self, RankState};
 use tokio::sync::{oneshot, watch};
 
@@ -25,14 +26,24 @@ pub struct Known {
     outcome: Option<Outcome>,
     checkpoints: VecDeque<v1::Checkpoint>,
     stop: watch::Sender<Option<Stop>>,
+    regroup: watch::Sender<Option<Box<Start>>>,
     /// Questions about commits that wait for a lease.
     questions: Vec<oneshot::Sender<bool>>,
 }
 
+/// Where a rank's process hears what it is to do.
+#[derive(Debug)]
+pub struct Ears {
+    /// Once.
+    pub stop: watch::Receiver<Option<Stop>>,
+    /// Each time.
+    pub regroup: watch::Receiver<Option<Box<Start>>>,
+}
+
 impl Known {
-    /// A rank whose process is about to be started; it listens to the returned receiver.
-    pub fn starting(device: Device) -> (Self, watch::Receiver<Option<Stop>>) {
-        let (stop, stopped) = watch::channel(None);
+    /// A rank whose process is about to be started; it listens to the returned receivers.
+    pub fn starting(device: Device) -> (Self, Ears) {
+        let ((stop, stopped), (regroup, regrouped)) = (watch::channel(None), watch::channel(None));
         let known = Self {
             progress: None,
             pid: 0,
@@ -41,9 +52,10 @@ impl Known {
             outcome: None,
             checkpoints: VecDeque::new(),
             stop,
+            regroup,
             questions: Vec::new(),
         };
-        (known, stopped)
+        (known, Ears { stop: stopped, regroup: regrouped })
     }
 
     /// A rank that never had a process here.
@@ -65,6 +77,15 @@ impl Known {
         if self.phase() == Phase::Live {
             self.state = RankState::Stopping;
             self.stop.send_replace(Some(stop));
+        }
+    }
+
+    /// Lets the process join a newer generation: until it meets the others it counts as starting.
+    pub fn regroup(&mut self, start: Start) {
+        if self.phase() == Phase::Live {
+            self.state = RankState::Starting;
+            self.questions.clear();
+            self.regroup.send_replace(Some(Box::new(start)));
         }
     }
 
@@ -143,24 +164,24 @@ impl Known {
 mod tests {
     use super::*;
 
-    fn known() -> (Known, watch::Receiver<Option<Stop>>) {
+    fn known() -> (Known, Ears) {
         Known::starting(Device { kind: v1::DeviceKind::Cpu, index: 0 })
     }
 
     #[test]
     fn a_rank_is_asked_to_stop_once_and_stays_stopping() {
-        let (mut known, stopped) = known();
+        let (mut known, ears) = known();
         known.reached(RankState::Training);
         known.ask_to_stop(Stop { checkpoint: true });
         known.ask_to_stop(Stop { checkpoint: false });
         known.reached(RankState::Training);
-        assert_eq!(*stopped.borrow(), Some(Stop { checkpoint: true }));
+        assert_eq!(*ears.stop.borrow(), Some(Stop { checkpoint: true }));
         assert_eq!((known.state, known.phase()), (RankState::Stopping, Phase::Stopping));
     }
 
     #[test]
     fn an_outcome_is_final_and_leaves_no_question_open() {
-        let (mut known, _stopped) = known();
+        let (mut known, _ears) = known();
         let (answer, mut decided) = oneshot::channel();
         known.asked(answer);
         known.ended(Outcome::Stopped);
@@ -172,7 +193,7 @@ mod tests {
 
     #[test]
     fn only_the_newest_checkpoints_are_reported() {
-        let (mut known, _stopped) = known();
+        let (mut known, _ears) = known();
         for step in 0..MAX_CHECKPOINTS as u64 + 3 {
             known.committed(v1::Checkpoint { step, ..Default::default() });
         }

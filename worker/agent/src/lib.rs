@@ -21,6 +21,7 @@ pub mod views;
 
 mod agent;
 mod known;
+mod orders;
 mod store;
 mod uplink;
 

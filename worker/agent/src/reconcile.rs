@@ -69,11 +69,21 @@ pub struct Held {
     pub phase: Phase,
 }
 
+/// The ranks that are held.
+type Table = BTreeMap<RankKey, Held>;
+
 /// One thing to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Action {
     /// Start this rank's process.
     Start(RankKey),
+    /// Let the process of a rank of an older generation go on as this one.
+    Regroup {
+        /// Which it is.
+        from: RankKey,
+        /// Which it becomes.
+        to: RankKey,
+    },
     /// Ask the rank to stop.
     Stop(RankKey),
     /// Keep "stopped" as the outcome of a rank that never started here, so that the coordinator hears of it.
@@ -85,27 +95,29 @@ pub enum Action {
 /// Compares orders with what is held.
 ///
 /// `newest` is the newest generation ordered of each job; an order of an older one starts nothing, and what runs
-/// of an older one is stopped. A start whose device is still busy waits: it comes out once the device is free.
-pub fn reconcile(
-    orders: &[Order],
-    held: &BTreeMap<RankKey, Held>,
-    newest: &BTreeMap<JobId, Generation>,
-) -> Vec<Action> {
+/// of an older one is stopped, unless an order has its device go on with the same rank of the job: then its process, and
+/// the state in it, goes on as that one. A start whose device is still busy waits: it comes out once the device is free.
+pub fn reconcile(orders: &[Order], held: &Table, newest: &BTreeMap<JobId, Generation>) -> Vec<Action> {
     let is_current = |key: &RankKey| newest.get(&key.job_id).is_none_or(|newest| key.generation >= *newest);
     let ordered: BTreeMap<&RankKey, &Order> = orders.iter().map(|order| (&order.key, order)).collect();
     let mut busy: BTreeSet<Device> =
         held.values().filter(|held| held.phase != Phase::Over).map(|held| held.device).collect();
     let mut actions = Vec::new();
+    let successors = successors(orders, held);
     for (key, held) in held {
         let is_wanted = ordered.get(key).is_some_and(|order| !order.stop) && is_current(key);
         match held.phase {
-            Phase::Live if !is_wanted => actions.push(Action::Stop(key.clone())),
+            Phase::Live if !is_wanted => actions.push(match successors.get(key) {
+                Some(to) if is_current(to) => Action::Regroup { from: key.clone(), to: (*to).clone() },
+                _ => Action::Stop(key.clone()),
+            }),
             Phase::Over if !ordered.contains_key(key) => actions.push(Action::Forget(key.clone())),
             Phase::Live | Phase::Stopping | Phase::Over => {}
         }
     }
     for (key, order) in ordered {
-        if held.contains_key(key) {
+        let is_succeeded = || successors.values().any(|to| *to == key) && is_current(key);
+        if held.contains_key(key) || is_succeeded() {
             continue;
         }
         if order.stop {
@@ -117,13 +129,30 @@ pub fn reconcile(
     actions
 }
 
+/// The ranks that are held and live, with those that their processes are to go on as: the same rank of a newer
+/// generation of the job, ordered to run on the same device, while nothing is ordered of the old one.
+fn successors<'a>(orders: &'a [Order], held: &'a Table) -> BTreeMap<&'a RankKey, &'a RankKey> {
+    let mut successors = BTreeMap::new();
+    for order in orders.iter().filter(|order| !order.stop && !held.contains_key(&order.key)) {
+        let key = &order.key;
+        let is_forerunner = |(old, held): &(&RankKey, &Held)| {
+            old.job_id == key.job_id
+                && old.rank == key.rank
+                && old.generation < key.generation
+                && held.device == order.device
+                && held.phase == Phase::Live
+                && orders.iter().all(|other| other.key != **old)
+        };
+        if let Some((old, _)) = held.iter().find(is_forerunner) {
+            successors.insert(old, key);
+        }
+    }
+    successors
+}
+
 /// Takes note of the generations that `orders` name, and lets go of jobs that are neither ordered nor held: a
 /// coordinator that begins anew counts its jobs, and their generations, from one again.
-pub fn note_generations(
-    newest: &mut BTreeMap<JobId, Generation>,
-    orders: &[Order],
-    held: &BTreeMap<RankKey, Held>,
-) {
+pub fn note_generations(newest: &mut BTreeMap<JobId, Generation>, orders: &[Order], held: &Table) {
     let jobs: BTreeSet<&JobId> =
         orders.iter().map(|order| &order.key.job_id).chain(held.keys().map(|key| &key.job_id)).collect();
     newest.retain(|job_id, _| jobs.contains(job_id));
@@ -138,8 +167,6 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-
-    type Table = BTreeMap<RankKey, Held>;
 
     fn key(job: u32, generation: u64, rank: u32) -> RankKey {
         RankKey {
@@ -183,6 +210,11 @@ mod tests {
                 Action::NeverStarted(key) => {
                     let device = device(key).expect("only ordered ranks are noted");
                     held.insert(key.clone(), Held { device, phase: Phase::Over });
+                }
+                Action::Regroup { from, to } => {
+                    let moved = held.remove(from).expect("only held ranks regroup");
+                    assert_eq!(Some(moved.device), device(to));
+                    held.insert(to.clone(), moved);
                 }
                 Action::Stop(key) => held.get_mut(key).expect("only held ranks stop").phase = Phase::Stopping,
                 Action::Forget(key) => drop(held.remove(key)),
@@ -259,6 +291,12 @@ mod tests {
                 vec![run(key(1, 2, 0), 0), run(key(2, 1, 0), 0)],
                 table([]),
                 vec![Action::Start(key(1, 2, 0))],
+            ),
+            (
+                "a running rank goes on as the same rank of a newer generation on its device",
+                vec![run(new.clone(), 0)],
+                table([(old.clone(), 0, Phase::Live)]),
+                vec![Action::Regroup { from: old.clone(), to: new.clone() }],
             ),
             (
                 "a running rank of an older generation is stopped though it is named",

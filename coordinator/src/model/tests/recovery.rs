@@ -23,9 +23,23 @@ fn a_job_succeeds_when_all_ranks_finished() {
 }
 
 #[test]
-fn a_lost_rank_opens_the_next_generation_once_the_others_are_gone() {
+fn a_lost_rank_is_replaced_and_the_others_go_on_in_place() {
     let (mut world, job_id) = World::running(&[2], 2);
+    let before = world.job(&job_id).live.as_ref().expect("it runs").members[0].placement.clone();
     world.fail(&job_id, 1, Reason::RankExited);
+    assert_eq!(world.state(&job_id), JobState::Starting);
+    let live = world.job(&job_id).live.as_ref().expect("the next generation is there at once");
+    assert_eq!((live.generation, live.members.len()), (Generation(2), 2));
+    assert_eq!(live.members[0].placement, before);
+    let orders = world.model.orders(&"node-1".into());
+    assert!(orders.iter().all(|order| order.action() == v1::ordered_rank::Action::Run), "{orders:?}");
+    assert_eq!(world.job(&job_id).spent.infrastructure, 1);
+}
+
+#[test]
+fn a_fault_of_everyones_opens_the_next_generation_once_all_ranks_are_gone() {
+    let (mut world, job_id) = World::running(&[2], 2);
+    world.fail(&job_id, 1, Reason::Internal);
     assert_eq!(world.state(&job_id), JobState::Recovering);
     assert_eq!(world.job(&job_id).generation, Generation(1));
     assert_eq!(world.job(&job_id).live_generation(), None);
@@ -156,7 +170,7 @@ fn a_better_cause_that_comes_late_is_kept() {
     let fault = last_fault(&world, &job_id);
     assert_eq!(fault.reason, Reason::NodeLost);
     assert_eq!(fault.message, "rank 1 was lost with node-2, which sent no report for 10 s");
-    assert_eq!(world.job(&job_id).reason, "needs 2 cpu devices, 1 free: node-2 is lost");
+    assert_eq!(world.job(&job_id).generation, Generation(2), "rank 1 was still thought to train");
 }
 
 #[test]

@@ -30,7 +30,7 @@ pub use outcome::Outcome;
 /// What it takes to start one rank.
 #[derive(Clone, Debug)]
 pub struct Launch {
-    /// Which rank.
+    /// Which rank the process was started as; its events come under this name, whatever generation it has joined since.
     pub key: RankKey,
     /// Name of the node for people.
     pub node_name: String,
@@ -91,6 +91,8 @@ pub struct Wires {
     pub events: mpsc::Sender<(RankKey, Event)>,
     /// Says once that the rank is to stop.
     pub stop: watch::Receiver<Option<Stop>>,
+    /// Says each time that the rank is to join a newer generation.
+    pub regroup: watch::Receiver<Option<Box<Start>>>,
     /// Passes the rank's store operations on.
     pub store: Store,
 }
@@ -155,7 +157,7 @@ async fn run(launch: &Launch, wires: &Wires) -> Result<Outcome, Error> {
         let grace_ms = launch.grace.as_millis();
         let message = format!("rank {} did not stop within {grace_ms} ms and was killed", launch.key.rank);
         let line = v1::LogLine { level: v1::LogLevel::Warn.into(), message, ..Default::default() };
-        wires.tell(&launch.key, Event::Line(launch.attribute(line))).await;
+        wires.tell(&launch.key, Event::Line(launch.attribute(wires, line))).await;
     }
     Ok(outcome::outcome(launch, said, &end, &tail))
 }
@@ -179,12 +181,21 @@ impl Launch {
         (&Failure::new(reason, message).met_by(self.start.node_id.clone(), self.key.rank)).into()
     }
 
+    /// Which rank the process is now.
+    fn now(&self, wires: &Wires) -> RankKey {
+        let RankKey { job_id, .. } = self.key.clone();
+        match &*wires.regroup.borrow() {
+            Some(start) => RankKey { job_id, generation: start.generation, rank: start.rank },
+            None => self.key.clone(),
+        }
+    }
+
     /// Fills in where a line of log comes from, and when it came, where its writer left that out.
-    fn attribute(&self, mut line: v1::LogLine) -> v1::LogLine {
+    fn attribute(&self, wires: &Wires, mut line: v1::LogLine) -> v1::LogLine {
         if line.time_unix_ms == 0 {
             line.time_unix_ms = telemetry::unix_ms();
         }
-        line.generation = self.key.generation.0;
+        line.generation = self.now(wires).generation.0;
         line.rank = Some(self.key.rank.0);
         line.node_id = self.start.node_id.to_string();
         line

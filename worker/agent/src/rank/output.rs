@@ -49,7 +49,7 @@ pub async fn pump(launch: &Launch, wires: &Wires, pipes: Pipes, tail: &Tail) {
     let say = async |default, line: String| {
         let level = level_of(&line).unwrap_or(default);
         let line = v1::LogLine { level: level.into(), message: line, ..Default::default() };
-        wires.tell(&launch.key, Event::Line(launch.attribute(line))).await;
+        wires.tell(&launch.key, Event::Line(launch.attribute(wires, line))).await;
     };
     let stdout = async {
         let mut lines = Lines::new(pipes.stdout);

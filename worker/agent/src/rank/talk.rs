@@ -7,7 +7,7 @@ use kindred_proto::{failure::Reason, v1};
 use tokio::{
     io::{AsyncWrite, AsyncWriteExt},
     net::{UnixListener, UnixStream},
-    sync::{mpsc, oneshot, watch},
+    sync::{mpsc, oneshot},
     task::JoinSet,
     time::timeout,
 };
@@ -59,7 +59,7 @@ async fn converse(launch: &Launch, wires: &Wires, listener: UnixListener) -> Res
     tokio::select! {
         word = listen(launch, wires, &mut frames, answers) => word,
         // A rank that no longer reads may still have said its last word.
-        Err(_) = speak(&mut writer, outgoing, wires.stop.clone()) => drain(launch, wires, &mut frames).await,
+        Err(_) = speak(&mut writer, outgoing, wires.clone()) => drain(launch, wires, &mut frames).await,
     }
 }
 
@@ -109,7 +109,7 @@ async fn listen(
         while calls.try_join_next().is_some() {}
         let event = match message {
             FromRank::StoreCall { call, operation } => {
-                let (store, key, answers) = (wires.store.clone(), launch.key.clone(), answers.clone());
+                let (store, key, answers) = (wires.store.clone(), launch.now(wires), answers.clone());
                 calls.spawn(async move {
                     let outcome = store.call(&key, operation).await;
                     let _ = answers.send(ToRank::StoreReply { call, outcome }).await;
@@ -125,7 +125,7 @@ async fn listen(
                 });
                 Event::AskCommit { checkpoint, answer }
             }
-            other => match heard(launch, other)? {
+            other => match heard(launch, wires, other)? {
                 Heard::Event(event) => event,
                 Heard::LastWord(word) => return Ok(Some(word)),
             },
@@ -145,11 +145,11 @@ async fn drain(
     listen(launch, wires, frames, answers).await
 }
 
-/// Writes answers, and the request to stop once it is there. Ends only when the rank cannot be written to.
+/// Writes answers, and what the rank is to do once it is there. Ends only when the rank cannot be written to.
 async fn speak(
     writer: &mut (impl AsyncWrite + Unpin),
     mut outgoing: mpsc::Receiver<ToRank>,
-    mut stop: watch::Receiver<Option<Stop>>,
+    Wires { mut stop, mut regroup, .. }: Wires,
 ) -> io::Result<std::convert::Infallible> {
     let mut is_asked = false;
     loop {
@@ -160,6 +160,10 @@ async fn speak(
                 is_asked = true;
                 ToRank::Stop { checkpoint }
             }
+            Ok(()) = regroup.changed() => match regroup.borrow_and_update().clone() {
+                Some(start) => ToRank::Regroup(start),
+                None => continue,
+            },
             else => std::future::pending().await,
         };
         send(writer, &message).await?;
@@ -172,22 +176,21 @@ enum Heard {
 }
 
 /// What a message without an answer means.
-fn heard(launch: &Launch, message: FromRank) -> Result<Heard, Error> {
+fn heard(launch: &Launch, wires: &Wires, message: FromRank) -> Result<Heard, Error> {
     Ok(match message {
         FromRank::Meeting => Heard::Event(Event::Meeting),
         FromRank::Training => Heard::Event(Event::Training),
-        FromRank::Parted(Wire(failure)) => Heard::Event(Event::Line(launch.attribute(v1::LogLine {
-            level: v1::LogLevel::Warn.into(),
-            message: failure.message,
-            ..Default::default()
-        }))),
+        FromRank::Parted(Wire(failure)) => Heard::Event(Event::Line(launch.attribute(
+            wires,
+            v1::LogLine { level: v1::LogLevel::Warn.into(), message: failure.message, ..Default::default() },
+        ))),
         FromRank::Progress(Wire(progress)) => Heard::Event(Event::Progress(progress)),
         FromRank::Points(points) => {
-            let generation = launch.key.generation.0;
+            let generation = launch.now(wires).generation.0;
             let own = |Wire(point)| kindred_proto::v1::MetricPoint { generation, ..point };
             Heard::Event(Event::Points(points.into_iter().map(own).collect()))
         }
-        FromRank::Line(Wire(line)) => Heard::Event(Event::Line(launch.attribute(line))),
+        FromRank::Line(Wire(line)) => Heard::Event(Event::Line(launch.attribute(wires, line))),
         FromRank::Committed(Wire(checkpoint)) => Heard::Event(Event::Committed(checkpoint)),
         FromRank::Finished(Wire(result)) => Heard::LastWord(Outcome::Finished(result)),
         FromRank::Stopped => Heard::LastWord(Outcome::Stopped),

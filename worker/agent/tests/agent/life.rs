@@ -75,13 +75,14 @@ async fn a_rank_that_hangs_on_stop_is_killed_after_the_grace_period() {
 }
 
 #[tokio::test]
-async fn a_superseded_generation_is_stopped_before_the_new_one_starts() {
+async fn a_superseded_rank_of_another_number_is_stopped_before_the_new_one_starts() {
     let coordinator = Coordinator::start().await;
     let node = Node::start(coordinator.address);
     let gate = node.gate("gate");
     coordinator.order(vec![run(1, 0, "train await-stop")]);
     let old = coordinator.rank(1, RankState::Training).await;
-    coordinator.order(vec![run(2, 0, format!("train gate:{} await-stop", gate.path().display()))]);
+    let other = run(2, 0, format!("train gate:{} await-stop", gate.path().display()));
+    coordinator.order(vec![v1::OrderedRank { rank: 1, ..other }]);
     let _held = gate.reached().await;
     gone(old.pid).await;
     let n_seen = coordinator.n_seen();
