@@ -6,13 +6,16 @@ use super::{Job, JobChange, LiveGeneration, Model, Placement, Timestamp, rank::S
 
 impl Model {
     /// Opens it at once, if some ranks still train and there are devices for the rest. Otherwise nobody is spared: the job
-    /// is placed anew once all its ranks are gone.
+    /// is placed anew once all its ranks are gone. So is an evaluation, whose ranks have no state to keep: it measures anew.
     pub(super) fn decide_regroup(
         &self,
         now: Timestamp,
         job: &Job,
         live: &LiveGeneration,
     ) -> Option<JobChange> {
+        if job.submission.spec.0.recipe.is_none() {
+            return None;
+        }
         let kept: Vec<Option<&Placement>> = Seat::all(job, live).map(|seat| self.kept(now, seat)).collect();
         if kept.iter().all(Option::is_none) {
             return None;
