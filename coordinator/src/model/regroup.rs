@@ -13,9 +13,7 @@ impl Model {
         job: &Job,
         live: &LiveGeneration,
     ) -> Option<JobChange> {
-        if job.submission.spec.0.recipe.is_none() {
-            return None;
-        }
+        job.submission.spec.0.recipe.as_ref()?;
         let kept: Vec<Option<&Placement>> = Seat::all(job, live).map(|seat| self.kept(now, seat)).collect();
         if kept.iter().all(Option::is_none) {
             return None;
