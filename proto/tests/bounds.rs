@@ -2,7 +2,7 @@
 
 use kindred_proto::{
     job_spec::{self, JobSpec, SpecError},
-    recipe::{ColorSpace, RandAugment, Rule, View},
+    recipe::{BatchNorm, ColorSpace, RandAugment, Rule, View},
 };
 
 const SPEC: &str = "
@@ -30,6 +30,8 @@ fn a_value_out_of_bounds_is_named_with_its_bound() {
         ("name=First", r#"name: must be 1 to 63 lower-case letters, digits and inner hyphens, not "First""#),
         ("name=-a", r#"name: must be 1 to 63 lower-case letters, digits and inner hyphens, not "-a""#),
         ("ranks=0", "ranks: must be at least 1 and at most 65536, not 0"),
+        ("min_ranks=3", "min_ranks: must be at least 1 and at most 2, not 3"),
+        ("max_ranks=1", "max_ranks: must be at least 2 and at most 65536, not 1"),
         ("retry.no_progress=0", "retry.no_progress: must be at least 1 and at most 1000, not 0"),
         ("recipe.data.limit=0", "recipe.data.limit: must be at least 1, not 0"),
         ("recipe.data.limit=255", "recipe.data.limit: must be at least 256, the images of one step, not 255"),
@@ -71,7 +73,7 @@ fn a_value_out_of_bounds_is_named_with_its_bound() {
         ),
         (
             "recipe.data={stl10: {train: unlabelled}, subset: {long_tail: {}}}",
-            "recipe.data.subset: chooses by labels, which these images have not: leave it out",
+            "recipe.data.subset: chooses by labels, which not all of these images have: leave it out",
         ),
         (
             "recipe.views=[{jigsaw: {}, crop: {size: 32}}, {}]",
@@ -262,6 +264,25 @@ fn steps_are_full_batches() {
     assert_eq!(
         spec.steps(99).unwrap_err().to_string(),
         "recipe.training.global_batch: must be at most 99, the images of the data set, not 100"
+    );
+}
+
+#[test]
+fn a_job_runs_with_any_number_of_ranks_that_shares_its_batch() {
+    let sizes = |overrides: &[&str]| {
+        let spec = check(overrides).unwrap();
+        (spec.world_sizes().iter().map(|size| size.0).collect::<Vec<_>>(), spec.recipe.encoder.batch_norm)
+    };
+    let groups = |size| BatchNorm::Groups { size };
+    assert_eq!(sizes(&[]), (vec![2], groups(128)));
+    let elastic = ["min_ranks=1", "max_ranks=5", "recipe.training.global_batch=192"];
+    assert_eq!(sizes(&elastic), (vec![1, 2, 3, 4], groups(16)), "what divides 192, 96, 64 and 48");
+    let accumulated = [&elastic[..], &["recipe.training.accumulate_steps=4"]].concat();
+    assert_eq!(sizes(&accumulated), (vec![1, 2, 3, 4], groups(4)));
+    let groups = "recipe.encoder.resnet.batch_norm.group_size";
+    assert_eq!(
+        refusal(&["max_ranks=4", "recipe.training.global_batch=256", &format!("{groups}=128")]),
+        format!("{groups}: must divide the 64 images that a rank passes at once, not be 128")
     );
 }
 

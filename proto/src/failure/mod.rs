@@ -108,6 +108,8 @@ reasons! {
     NotFinite: User, OutOfRange;
     /// A rank's process ended by itself or was killed.
     RankExited: Retryable, Unavailable;
+    /// A rank's process said nothing for too long and was killed.
+    RankHung: Retryable, DeadlineExceeded;
     /// A node sent no report for longer than its lease.
     NodeLost: Retryable, Unavailable;
     /// Another rank of the group is gone.

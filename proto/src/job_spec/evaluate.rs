@@ -51,6 +51,9 @@ impl EvaluationSpec {
         let evaluate = wire.evaluate.clone().unwrap_or_default();
         let evaluate = Evaluate::check(&evaluate, &at.field("evaluate"));
         let terms = Terms::check(wire, &at);
+        if terms.min_ranks != terms.max_ranks {
+            at.violate("min_ranks", "must be `max_ranks`: a measurement does not change its ranks");
+        }
         findings.refuse_or(Self { terms, evaluate })
     }
 

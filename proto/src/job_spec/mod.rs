@@ -1,6 +1,7 @@
 //! A checked job: what the CLI, the coordinator and the rank all read.
 
 use crate::{
+    ids::WorldSize,
     recipe::Recipe,
     scope::{Findings, Scope},
     v1,
@@ -46,6 +47,14 @@ impl AnySpec {
         }
     }
 
+    /// The numbers of ranks that it may run with, fewest first. A measurement is not worth a change of them.
+    pub fn world_sizes(&self) -> Vec<WorldSize> {
+        match self {
+            Self::Train(spec) => spec.world_sizes(),
+            Self::Evaluate(spec) => vec![spec.terms.ranks],
+        }
+    }
+
     /// What it says whatever it does.
     pub fn terms(&self) -> &Terms {
         match self {
@@ -77,7 +86,7 @@ impl JobSpec {
         }
         let terms = Terms::check(wire, &at);
         let recipe = wire.recipe.clone().unwrap_or_default();
-        let recipe = Recipe::check(&recipe, terms.ranks, &at.field("recipe"));
+        let recipe = Recipe::check(&recipe, &terms, &at.field("recipe"));
         findings.refuse_or(Self { terms, recipe })
     }
 
@@ -86,7 +95,12 @@ impl JobSpec {
         v1::JobSpec { recipe: Some(self.recipe.to_wire()), ..self.terms.to_wire() }
     }
 
-    /// Images per step on one rank.
+    /// The numbers of ranks that it may run with, fewest first: those that share the batch.
+    pub fn world_sizes(&self) -> Vec<WorldSize> {
+        self.terms.world_sizes().filter(|size| self.recipe.training.is_shared_by(*size)).collect()
+    }
+
+    /// Images per step on one rank, of as many as the job is made for.
     pub fn batch_per_rank(&self) -> u32 {
         self.recipe.training.global_batch / self.terms.ranks.0
     }

@@ -4,13 +4,19 @@ use std::collections::BTreeMap;
 
 use crate::{ids::WorldSize, scope::Scope, v1};
 
+const MAX_RANKS: u32 = 65_536;
+
 /// What every job says, whatever it does.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Terms {
     /// A label for people.
     pub name: String,
-    /// Number of ranks. Default 1.
+    /// Number of ranks that the job is made for. Default 1.
     pub ranks: WorldSize,
+    /// Fewest ranks that it goes on with. Default `ranks`.
+    pub min_ranks: WorldSize,
+    /// Most ranks that it takes. Default `ranks`.
+    pub max_ranks: WorldSize,
     /// What each rank computes on. Default CPU, which every node has.
     pub device: DeviceKind,
     /// How often it is tried again.
@@ -21,13 +27,21 @@ pub struct Terms {
 
 impl Terms {
     pub(super) fn check(wire: &v1::JobSpec, at: &Scope) -> Self {
+        let ranks = at.number("ranks", wire.ranks, 1, 1..=MAX_RANKS);
         Self {
             name: check_name(&wire.name, at),
-            ranks: WorldSize(at.number("ranks", wire.ranks, 1, 1..=65_536)),
+            ranks: WorldSize(ranks),
+            min_ranks: WorldSize(at.number("min_ranks", wire.min_ranks, ranks, 1..=ranks)),
+            max_ranks: WorldSize(at.number("max_ranks", wire.max_ranks, ranks, ranks..=MAX_RANKS)),
             device: DeviceKind::check(wire.device, at),
             retry: RetryBudget::check(&wire.retry.unwrap_or_default(), &at.field("retry")),
             labels: check_labels(wire, at),
         }
+    }
+
+    /// From the fewest to the most.
+    pub(crate) fn world_sizes(&self) -> impl Iterator<Item = WorldSize> {
+        (self.min_ranks.0..=self.max_ranks.0).map(WorldSize)
     }
 
     /// A spec that says nothing else yet.
@@ -35,6 +49,8 @@ impl Terms {
         v1::JobSpec {
             name: self.name.clone(),
             ranks: Some(self.ranks.0),
+            min_ranks: Some(self.min_ranks.0),
+            max_ranks: Some(self.max_ranks.0),
             device: v1::DeviceKind::from(self.device).into(),
             retry: Some(self.retry.to_wire()),
             labels: self.labels.clone().into_iter().collect(),

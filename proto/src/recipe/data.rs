@@ -69,7 +69,7 @@ pub enum Stl10Part {
     Labelled,
     /// The 100,000 without.
     Unlabelled,
-    /// Both, without labels.
+    /// Both, the labelled ones first.
     All,
 }
 
@@ -109,8 +109,8 @@ impl DataSource {
         let wire = wire.cloned().unwrap_or_default();
         let kind = DataKind::check(wire.source.as_ref(), at);
         let (mean, std) = kind.published_statistics();
-        if wire.subset.is_some() && kind.is_unlabelled() {
-            at.violate("subset", "chooses by labels, which these images have not: leave it out");
+        if wire.subset.is_some() && (kind.is_unlabelled() || kind.is_partly_labelled()) {
+            at.violate("subset", "chooses by labels, which not all of these images have: leave it out");
         }
         Self {
             limit: at.optional("limit", wire.limit, 1..),
@@ -210,7 +210,12 @@ impl DataKind {
 
     /// Whether it is known before the images are seen that they have no labels.
     pub(super) fn is_unlabelled(&self) -> bool {
-        matches!(self, Self::Stl10 { train: Stl10Part::Unlabelled | Stl10Part::All, .. })
+        matches!(self, Self::Stl10 { train: Stl10Part::Unlabelled, .. })
+    }
+
+    /// Whether it is known before the images are seen that only some have labels.
+    fn is_partly_labelled(&self) -> bool {
+        matches!(self, Self::Stl10 { train: Stl10Part::All, .. })
     }
 
     fn published_statistics(&self) -> (&'static [f64], &'static [f64]) {

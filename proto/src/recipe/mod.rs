@@ -7,7 +7,7 @@
 //! [`JobSpec::check`]: crate::job_spec::JobSpec::check
 //! [`JobSpec::to_wire`]: crate::job_spec::JobSpec::to_wire
 
-use crate::{ids::WorldSize, scope::Scope, v1};
+use crate::{job_spec::Terms, scope::Scope, v1};
 
 mod checkpoint;
 mod data;
@@ -59,19 +59,19 @@ pub struct Recipe {
 
 impl Recipe {
     /// The order of the checks is that of the defaults: data → stem → method → batch → all the rest.
-    pub(crate) fn check(wire: &v1::Recipe, ranks: WorldSize, at: &Scope) -> Self {
+    pub(crate) fn check(wire: &v1::Recipe, terms: &Terms, at: &Scope) -> Self {
         let data = DataSource::check(wire.data.as_ref(), &at.field("data"));
         let encoder_at = at.field("encoder");
         let split_channels = methods::split_channels(wire.method.as_ref());
         let encoder = Encoder::check(wire.encoder.as_ref(), &data.kind, split_channels, &encoder_at);
         let mut method = Method::check(wire.method.as_ref(), &encoder, &at.field("method"));
         let published = method.published(encoder.stem());
-        let training = Training::check(wire.training, &published, ranks, &at.field("training"));
+        let training = Training::check(wire.training, &published, terms.ranks, &at.field("training"));
         let (batch, epochs) = (training.global_batch, training.epochs);
         method.check_queue(batch, &at.field("method"));
         method.check_labels(&data, &at.field("method"));
         check_limit(&data, batch, at);
-        let images_per_pass = training.images_per_pass(ranks);
+        let images_per_pass = training.images_per_pass(terms);
         let batch_norm = BatchNorm::check(wire.encoder.as_ref(), images_per_pass, &encoder_at);
         method.settle(&batch_norm.share_of(images_per_pass), &at.field("method"));
         let views = check_views(&wire.views, &method, (encoder.stem(), &data), at);

@@ -3,6 +3,7 @@
 use super::methods::Published;
 use crate::{
     ids::WorldSize,
+    job_spec::Terms,
     scope::{Scope, positive_to},
     v1::{self, training},
 };
@@ -77,9 +78,17 @@ impl Training {
         at.violate("global_batch", format!("{batch} images do not divide by {n_ranks} ranks: use {fix}"));
     }
 
-    /// Images that a rank passes at once; at least one, also where the ranks cannot share the batch.
-    pub(super) fn images_per_pass(&self, ranks: WorldSize) -> u32 {
-        (self.global_batch / ranks.0 / self.accumulate_steps).max(1)
+    /// Images that a rank passes at once. Where the number of ranks may change, the most that divide what a rank passes at
+    /// each of them. At least one, also where the ranks cannot share the batch.
+    pub(super) fn images_per_pass(&self, terms: &Terms) -> u32 {
+        let of_rank = |size: WorldSize| self.global_batch / size.0 / self.accumulate_steps;
+        let shares = terms.world_sizes().filter(|size| self.is_shared_by(*size)).map(of_rank);
+        shares.reduce(greatest_common_divisor).unwrap_or_else(|| of_rank(terms.ranks)).max(1)
+    }
+
+    /// Whether so many ranks can share the batch.
+    pub(crate) fn is_shared_by(&self, ranks: WorldSize) -> bool {
+        u64::from(self.global_batch).is_multiple_of(u64::from(ranks.0) * u64::from(self.accumulate_steps))
     }
 
     pub(super) fn to_wire(&self) -> v1::Training {
@@ -97,6 +106,10 @@ impl Training {
             clip_norm: self.clip_norm,
         }
     }
+}
+
+fn greatest_common_divisor(a: u32, b: u32) -> u32 {
+    if b == 0 { a } else { greatest_common_divisor(b, a % b) }
 }
 
 /// Number format of the forward and backward passes; parameters stay in f32 (f64 with `Fp64`).

@@ -139,7 +139,8 @@ fn seen_labels(images: &Images, share: f64, seed: u64) -> Tensor {
         let is_seen = Stream::new(seed, &format!("label {image}")).unit() < share;
         if is_seen { i64::from(label) } else { UNLABELLED }
     };
-    let labels: Vec<i64> = images.labels.unwrap_or_default().iter().enumerate().map(label).collect();
+    let mut labels: Vec<i64> = images.labels.unwrap_or_default().iter().enumerate().map(label).collect();
+    labels.resize(images.n_images as usize, UNLABELLED);
     Tensor::from_slice(&labels)
 }
 

@@ -82,7 +82,7 @@ pub struct Images<'a> {
     pub n_channels: u32,
     /// How many there are; [`Input::samples_b`] counts them from 0.
     pub n_images: u64,
-    /// The class of each, if they have labels.
+    /// The class of each that has a label, if any have; those come first.
     pub labels: Option<&'a [u32]>,
     /// Classes of their labels; 0 without labels.
     pub n_classes: u32,

@@ -17,7 +17,8 @@
 //! Zhou et al., Self-labelling refinement (NeurIPS 2021), eq. 4, 5, 8, 9 and algorithm 1; no code was released. Momentum
 //! update after the optimiser's step, then the queue write, as there. In the printed σ the exponent has a minus, which
 //! would push positives apart: read as a misprint. Choices where the paper is silent: both sides of σ(x̃, ·) are the
-//! target's, since algorithm 1 evaluates nothing else; a query's crop is mixed with a key's crop of the same size.
+//! target's, since algorithm 1 evaluates nothing else (`online_anchor` makes the first f(x̃), as σ's letters have it); a
+//! query's crop is mixed with a key's crop of the same size.
 //!
 //! Shape legend: B local batch, N global batch, D embedding, K queue, C columns: N + K.
 
@@ -126,7 +127,7 @@ pub struct Labels {
     pub refined_bc: Tensor,
 }
 
-/// Refines the one-hot labels, given the keys' cosines with the columns, the temperature `τ τ'`, and μ of p and of q. All
+/// Refines the one-hot labels, given the anchors' cosines with the columns, the temperature `τ τ'`, and μ of p and of q. All
 /// are constants.
 pub fn refine(key_cosines_bc: &Tensor, is_own_bc: &Tensor, temperature: f64, weights: [f64; 2]) -> Labels {
     no_grad(|| {
@@ -173,14 +174,18 @@ impl Method for Sane {
             let mixed_bchw = self.mixing(pair, &rows, at).mix(&views[0], &views[1]);
             queries.push(self.pair.queries(&mixed_bchw, ranks)?);
         }
-        let keys = vec![self.pair.shuffled_keys(&input.views[1], at, ranks)?];
+        let mut keys = vec![self.pair.shuffled_keys(&input.views[1], at, ranks)?];
+        if self.recipe.online_anchor {
+            keys.push(no_grad(|| self.pair.queries(&input.views[1], ranks))?);
+        }
         Ok(Embeddings { queries, keys })
     }
 
     fn loss(&self, local: &Embeddings, gathered: &Gathered, at: &At) -> Loss {
         let (recipe, k_bd) = (&self.recipe, &local.keys[0]);
         let columns_cd = Tensor::cat(&[&gathered.keys[0], self.queue.keys()], 0);
-        let key_cosines_bc = cosines(k_bd, &columns_cd);
+        let anchor_bd = local.keys.get(1).unwrap_or(k_bd);
+        let key_cosines_bc = cosines(anchor_bd, &columns_cd);
         let rows = Rows { first: gathered.first_row, n: k_bd.size()[0] };
         let is_own_bc = own_mask((rows.n, columns_cd.size()[0]), rows.first, k_bd.device());
         let label_temperature = recipe.temperature * recipe.label_temperature;

@@ -51,7 +51,7 @@ impl Job {
         Images {
             n_channels: dataset.channels(),
             n_images: dataset.len(),
-            labels: dataset.labels(),
+            labels: dataset.known_labels(),
             n_classes: dataset.n_classes(),
         }
     }

@@ -58,8 +58,8 @@ pub const METHODS: &[(&str, &str)] = &[
     ),
     (
         "sane",
-        "{queue_size: 40, momentum: 0.9, estimate: false, mixup: false, mixup_group_size: 4, label_weight_start: 1.0, \
-         projector: {hidden_dims: [16], out_dim: 8}}",
+        "{queue_size: 40, momentum: 0.9, estimate: false, mixup: false, online_anchor: true, mixup_group_size: 4, \
+         label_weight_start: 1.0, projector: {hidden_dims: [16], out_dim: 8}}",
     ),
     (
         "infomin",

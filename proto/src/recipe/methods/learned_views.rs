@@ -20,7 +20,7 @@ pub struct LearnedViews {
     pub n_couplings: u32,
     /// Width of a coupling's hidden layer. Default 64 (ours).
     pub hidden_dim: u32,
-    /// Share of the training images whose labels the flow may see; 0 is the unsupervised game. Default 0.
+    /// Share of the labelled training images whose labels the flow may see; 0 is the unsupervised game. Default 0.
     pub labelled_share: f64,
     /// Epochs of the game; after them the flow stands still. Default 50 (ours).
     pub game_epochs: u32,

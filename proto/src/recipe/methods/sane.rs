@@ -47,6 +47,9 @@ pub struct Sane {
     pub masked_estimate: bool,
     /// Whether images are mixed; else the query's side of a pair is seen as it is. Default true (as `estimate`).
     pub mixup: bool,
+    /// Whether labels are refined by what the online branch makes of the key's view, at one more forward pass without gradient,
+    /// rather than by the key. Default false (choice: the paper's formula is open here, its algorithm evaluates the key).
+    pub online_anchor: bool,
 }
 
 impl Parameters for Sane {
@@ -87,6 +90,7 @@ impl Parameters for Sane {
             estimate: wire.estimate.unwrap_or(true),
             masked_estimate: wire.masked_estimate.unwrap_or(true),
             mixup: wire.mixup.unwrap_or(true),
+            online_anchor: wire.online_anchor.unwrap_or(false),
         }
     }
 
@@ -141,6 +145,7 @@ impl Parameters for Sane {
             estimate: Some(self.estimate),
             masked_estimate: Some(self.masked_estimate),
             mixup: Some(self.mixup),
+            online_anchor: Some(self.online_anchor),
         }
     }
 }

@@ -47,6 +47,7 @@ struct Inner {
     ids: Option<Vec<u64>>,
     n_images: u64,
     channels: u32,
+    /// Of the images that have one; they come first.
     labels: Option<Vec<u32>>,
     n_classes: u32,
     section_digests: Vec<String>,
@@ -83,6 +84,7 @@ struct Index {
     images: Images,
     n_images: u64,
     channels: u32,
+    /// Of the images that have one; they come first.
     labels: Option<Vec<u32>>,
     n_classes: u32,
 }
@@ -194,7 +196,8 @@ impl Dataset {
     /// [`Error::Config`] when there are no labels, or fewer classes than `subset` asks for.
     pub fn subset(&self, subset: &Subset) -> Result<Dataset, Error> {
         let Some(labels) = self.labels() else {
-            return Err(Error::Config("a subset chooses by labels, and these images have none".into()));
+            let message = "a subset chooses by labels, and not all of these images have one";
+            return Err(Error::Config(message.into()));
         };
         let kept = subset::choose(labels, self.n_classes(), subset)?;
         Ok(Dataset::of(Inner {
@@ -224,8 +227,13 @@ impl Dataset {
         self.0.channels
     }
 
-    /// One label per image, each below [`Dataset::n_classes`].
+    /// One label per image, each below [`Dataset::n_classes`]; none unless every image has one.
     pub fn labels(&self) -> Option<&[u32]> {
+        self.known_labels().filter(|labels| labels.len() as u64 == self.len())
+    }
+
+    /// The labels of those images that have one, which come first.
+    pub fn known_labels(&self) -> Option<&[u32]> {
         self.0.labels.as_deref()
     }
 
@@ -303,8 +311,8 @@ impl Inner {
     /// All that must agree between nodes about one image, in words.
     fn entry(&self, idx: u64) -> String {
         let content = self.images.entry(self.id(idx));
-        match &self.labels {
-            Some(labels) => format!("{content}, label {}", labels[idx as usize]),
+        match self.labels.as_ref().and_then(|labels| labels.get(idx as usize)) {
+            Some(label) => format!("{content}, label {label}"),
             None => content,
         }
     }

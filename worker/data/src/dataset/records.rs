@@ -120,10 +120,11 @@ pub(super) fn open_stl10(root: &Path, train: Stl10Part, split: Split) -> Result<
         (Split::Test, _) => (&["test_X.bin"][..], Some("test_y.bin")),
         (Split::Bank, _) | (Split::Train, Stl10Part::Labelled) => (&["train_X.bin"][..], Some("train_y.bin")),
         (Split::Train, Stl10Part::Unlabelled) => (&[UNLABELLED][..], None),
-        (Split::Train, Stl10Part::All) => (&["train_X.bin", UNLABELLED][..], None),
+        (Split::Train, Stl10Part::All) => (&["train_X.bin", UNLABELLED][..], Some("train_y.bin")),
     };
     let opened = open(root, STL10, names)?;
-    let labels = labels.map(|name| read_labels(root, name, opened.labels.len())).transpose()?;
+    let n_labelled = opened.records.files.get(1).map_or(opened.labels.len(), |file| file.first as usize);
+    let labels = labels.map(|name| read_labels(root, name, n_labelled)).transpose()?;
     Ok(Index { labels, ..opened.with_own_labels() })
 }
 

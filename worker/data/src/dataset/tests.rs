@@ -215,5 +215,5 @@ fn a_subset_needs_labels() {
     let root = tree(&["a.png", "b.png"]);
     let subset = Subset { kind: SubsetKind::LongTail { ratio: 10.0 }, seed: 0 };
     let error = open_folder(root.path()).subset(&subset).expect_err("must be refused").to_string();
-    assert_eq!(error, "a subset chooses by labels, and these images have none");
+    assert_eq!(error, "a subset chooses by labels, and not all of these images have one");
 }

@@ -102,6 +102,9 @@ fn stl10s_parts_share_test_images_and_bank() {
         let dataset = opened(DataKind::Stl10 { root: root.path().to_owned(), train }, split);
         (dataset.len(), dataset.labels().map(<[u32]>::to_vec))
     };
+    let known = |train| opened(DataKind::Stl10 { root: root.path().to_owned(), train }, Split::Train);
+    assert_eq!(known(Stl10Part::Unlabelled).known_labels(), None);
+    assert_eq!(known(Stl10Part::All).known_labels(), Some(&[0, 9][..]));
     for (part, n_images) in [(Stl10Part::Unlabelled, 3), (Stl10Part::All, 5)] {
         assert_eq!(len_and_labels(part, Split::Train), (n_images, None));
         assert_eq!(len_and_labels(part, Split::Test), (1, Some(vec![1])));
