@@ -2,13 +2,15 @@
 
 use std::{path::PathBuf, time::Duration};
 
+use crate::timing::Timing;
+
 /// Settings of one coordinator.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
     /// Folder of the journal and the telemetry.
     pub state_dir: PathBuf,
-    /// How long a node may be silent before it is lost; every other time of the control plane follows from it.
-    pub detection_budget: Duration,
+    /// When faults are noticed.
+    pub timing: Timing,
     /// Log lines kept of each job; older ones are dropped and counted.
     pub log_lines_per_job: u64,
 }
@@ -18,19 +20,9 @@ impl Config {
     pub fn new(state_dir: impl Into<PathBuf>) -> Self {
         Self {
             state_dir: state_dir.into(),
-            detection_budget: Duration::from_secs(10),
+            timing: Timing::new(Duration::from_secs(10)),
             log_lines_per_job: 100_000,
         }
-    }
-
-    /// How long an agent may count on its last answered report.
-    pub fn lease(&self) -> Duration {
-        self.detection_budget
-    }
-
-    /// How often an agent reports at least.
-    pub fn report_interval(&self) -> Duration {
-        self.detection_budget / 5
     }
 
     /// The file that holds the journal.

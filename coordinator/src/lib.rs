@@ -10,3 +10,4 @@ pub mod server;
 mod sqlite;
 pub mod state_dir;
 pub mod telemetry;
+pub mod timing;

@@ -4,7 +4,8 @@ use std::{collections::BTreeSet, time::Duration};
 
 use anyhow::Result;
 use kindred_proto::v1::{FailureReason, JobState, NodeState};
-use kindred_tests::cluster::{Cluster, is_alive, kill_pid};
+use kindred_tests::cluster::{Cluster, is_alive, kill_pid, signal_pid};
+use rustix::process::Signal;
 use tokio::time::{Instant, sleep};
 
 use crate::recipes;
@@ -78,6 +79,29 @@ async fn a_killed_rank_costs_the_steps_since_the_newest_checkpoint() -> Result<(
         points.iter().find(|point| point.generation == 2).expect("the second generation took steps");
     assert!(resumed.step > 20, "it began at a checkpoint, not at {}", resumed.step);
     cluster.finish(&["ended by signal 9", "rank failed job_id=job-1 generation=1", CONSEQUENCE])
+}
+
+#[tokio::test]
+async fn a_rank_that_hangs_is_killed_and_its_peer_goes_on_beside_a_new_one() -> Result<()> {
+    let cluster = two_agents(Duration::from_secs(5)).await?;
+    let job_id = cluster.submit(&recipes::fashion_mnist("hangs", 2, "epochs: 500, max_steps: 150")).await?;
+    cluster.wait_for(&job_id, LIMIT, |job| job.newest_checkpoint.is_some()).await?;
+    let kept = cluster.rank_pids(0)?;
+    signal_pid(cluster.rank_pids(1)?[0], Signal::STOP)?;
+
+    let job = cluster.wait_for(&job_id, LIMIT, |job| job.generation == 2).await?;
+    let fault = job.last_fault.expect("a recovery has a cause");
+    assert_eq!(fault.reason(), FailureReason::RankHung, "{}", fault.message);
+    assert!(fault.message.contains("said nothing for 2 s"), "{}", fault.message);
+
+    let job = cluster.wait_for(&job_id, LIMIT, |job| step_of(job) > 100).await?;
+    assert_eq!((job.generation, cluster.rank_pids(0)?), (2, kept), "the peer keeps its process");
+    let job = cluster.wait_for(&job_id, LIMIT, |job| job.state() == JobState::Succeeded).await?;
+    assert_eq!((job.generation, job.infrastructure_failures), (2, 1));
+    let points = cluster.points(&job_id, "loss").await?;
+    let taken: Vec<u64> = points.iter().map(|point| point.step).collect();
+    assert_eq!(taken, (1..=150).collect::<Vec<u64>>(), "every step once");
+    cluster.finish(&["said nothing for 2 s", CONSEQUENCE])
 }
 
 #[tokio::test]

@@ -12,6 +12,7 @@ use anyhow::{Context as _, Result, bail};
 use kindred_proto::v1::{
     self, JobState, job_service_client::JobServiceClient, node_service_client::NodeServiceClient,
 };
+use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 use tokio::time::{Instant, sleep};
 use tonic::transport::Channel;
@@ -348,8 +349,16 @@ pub fn is_alive(pid: u32) -> bool {
 /// # Errors
 /// When it is gone already.
 pub fn kill_pid(pid: u32) -> Result<()> {
-    let pid = rustix::process::Pid::from_raw(i32::try_from(pid)?).context("a process id is positive")?;
-    Ok(rustix::process::kill_process(pid, rustix::process::Signal::KILL)?)
+    signal_pid(pid, Signal::KILL)
+}
+
+/// Sends a signal to a process of this test's own.
+///
+/// # Errors
+/// When it is gone already.
+pub fn signal_pid(pid: u32, signal: Signal) -> Result<()> {
+    let pid = Pid::from_raw(i32::try_from(pid)?).context("a process id is positive")?;
+    Ok(kill_process(pid, signal)?)
 }
 
 fn kill(mut child: Child) -> Result<()> {

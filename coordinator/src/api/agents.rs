@@ -51,7 +51,7 @@ impl Agents {
         let operation = request.operation.ok_or_else(|| {
             Failure::new(Reason::ProtocolVersionUnsupported, "operation: none that is known")
         })?;
-        let ended = self.handle.live_generation(&scope.job_id, scope.generation)?;
+        let ended = self.handle.open_generation(&scope.job_id, scope.generation)?;
         self.rendezvous.run(scope, ended, operation).await
     }
 }

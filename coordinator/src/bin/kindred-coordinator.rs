@@ -4,7 +4,12 @@ use std::{io, net::SocketAddr, path::PathBuf, process::ExitCode, time::Duration}
 
 use anyhow::{Context, Result, bail, ensure};
 use clap::Parser;
-use kindred_coordinator::{config::Config, server, state_dir::StateDir};
+use kindred_coordinator::{
+    config::Config,
+    server,
+    state_dir::StateDir,
+    timing::{Timing, TimingOverrides},
+};
 use rustix::process::{Signal, getppid, set_parent_process_death_signal};
 use tokio::{
     net::TcpListener,
@@ -23,9 +28,24 @@ struct Args {
     /// Folder of the journal, metrics and logs
     #[arg(long, default_value = ".kindred/coordinator", value_name = "DIR")]
     state: PathBuf,
-    /// How long a node may be silent before it is lost, such as 10s or 500ms
-    #[arg(long, default_value = "10s", value_parser = duration, value_name = "TIME")]
+    /// How long a node may be silent before it is lost, such as 10s or 500ms; the limits below follow from it
+    #[arg(long, default_value = "10s", value_parser = budget, value_name = "TIME")]
     detection_budget: Duration,
+    /// How often agents report at least [default: a fifth of the budget]
+    #[arg(long, value_parser = duration, value_name = "TIME")]
+    renewal: Option<Duration>,
+    /// How long an agent without an answer lets its ranks write checkpoints [default: the budget]
+    #[arg(long, value_parser = duration, value_name = "TIME")]
+    lease: Option<Duration>,
+    /// How long a rank whose peers are gone keeps its state for the next generation [default: the budget and a half, and 2s]
+    #[arg(long, value_parser = duration, value_name = "TIME")]
+    abort_grace: Option<Duration>,
+    /// How long the ranks of a generation may take to meet [default: six budgets, 60s at least]
+    #[arg(long, value_parser = duration, value_name = "TIME")]
+    meeting_timeout: Option<Duration>,
+    /// How long ranks wait for one another in a step [default: six budgets, 60s at least]
+    #[arg(long, value_parser = duration, value_name = "TIME")]
+    collective_timeout: Option<Duration>,
     /// Stop when the process that started this one ends
     #[arg(long, hide = true)]
     stop_with_parent: bool,
@@ -45,7 +65,21 @@ async fn main() -> ExitCode {
     }
 }
 
+impl Args {
+    fn timing(&self) -> Result<Timing> {
+        let overrides = TimingOverrides {
+            renewal: self.renewal,
+            lease: self.lease,
+            abort_grace: self.abort_grace,
+            meeting_timeout: self.meeting_timeout,
+            collective_timeout: self.collective_timeout,
+        };
+        Ok(Timing::with(self.detection_budget, &overrides)?)
+    }
+}
+
 async fn run(args: Args) -> Result<()> {
+    let timing = args.timing()?;
     if args.stop_with_parent {
         stop_with_parent()?;
     }
@@ -55,7 +89,7 @@ async fn run(args: Args) -> Result<()> {
     let address = listener.local_addr()?;
     state.publish(address)?;
     tracing::info!(%address, state = %args.state.display(), "listening");
-    let config = Config { detection_budget: args.detection_budget, ..Config::new(args.state) };
+    let config = Config { timing, ..Config::new(args.state) };
     server::run(&config, listener, shutdown).await?;
     tracing::info!("stopped");
     Ok(())
@@ -111,9 +145,13 @@ fn duration(text: &str) -> Result<Duration> {
         "m" => 60_000,
         unit => bail!("unit {unit:?} is none of ms, s, m"),
     };
-    let duration = Duration::from_millis(number.saturating_mul(unit_ms));
-    ensure!((MIN_BUDGET..=MAX_BUDGET).contains(&duration), "must be between 100ms and 10m");
-    Ok(duration)
+    Ok(Duration::from_millis(number.saturating_mul(unit_ms)))
+}
+
+fn budget(text: &str) -> Result<Duration> {
+    let budget = duration(text)?;
+    ensure!((MIN_BUDGET..=MAX_BUDGET).contains(&budget), "must be between 100ms and 10m");
+    Ok(budget)
 }
 
 /// Reports come five times as often: below this they would be the load.
@@ -128,8 +166,11 @@ mod tests {
     fn durations_need_a_unit() {
         assert_eq!(duration("500ms").expect("valid"), Duration::from_millis(500));
         assert_eq!(duration("2m").expect("valid"), Duration::from_secs(120));
-        for bad in ["10", "s", "10h", "-1s", "0s", "11m", ""] {
+        for bad in ["10", "s", "10h", "-1s", ""] {
             duration(bad).expect_err(bad);
+        }
+        for bad in ["0s", "11m"] {
+            budget(bad).expect_err(bad);
         }
     }
 }

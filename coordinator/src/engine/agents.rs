@@ -50,8 +50,12 @@ impl Agents {
         let millis = |duration: Duration| u32::try_from(duration.as_millis()).unwrap_or(u32::MAX);
         let blank = v1::AgentOrders {
             coordinator_incarnation: Uuid::new_v4().to_string(),
-            lease_ms: millis(config.lease()),
-            report_interval_ms: millis(config.report_interval()),
+            lease_ms: millis(config.timing.lease),
+            report_interval_ms: millis(config.timing.renewal),
+            abort_grace_ms: millis(config.timing.abort_grace),
+            hang_grace_ms: millis(config.timing.hang_grace),
+            meeting_timeout_ms: millis(config.timing.meeting_timeout),
+            collective_timeout_ms: millis(config.timing.collective_timeout),
             ..Default::default()
         };
         Self { blank, sessions: BTreeMap::new(), n_sessions: 0, welcomes: vec![] }

@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use super::{
     command::{Asked, Command, Reply},
     log_reader::LogReader,
-    publish::{self, LiveGenerations},
+    publish::{self, OpenGenerations},
     session::AgentSession,
     shutting_down,
 };
@@ -31,7 +31,7 @@ use crate::{
 pub struct Handle {
     inbox: mpsc::Sender<Command>,
     telemetry: Telemetry,
-    live: watch::Receiver<LiveGenerations>,
+    open: watch::Receiver<OpenGenerations>,
 }
 
 /// Which jobs to list.
@@ -58,9 +58,9 @@ impl Handle {
     pub(super) fn new(
         inbox: mpsc::Sender<Command>,
         telemetry: Telemetry,
-        live: watch::Receiver<LiveGenerations>,
+        open: watch::Receiver<OpenGenerations>,
     ) -> Self {
-        Self { inbox, telemetry, live }
+        Self { inbox, telemetry, open }
     }
 
     /// Stores a new job. The same `request_id` again gives the same job; an empty one names no request.
@@ -184,16 +184,16 @@ impl Handle {
         AgentSession::open(self.inbox.clone(), self.telemetry.clone(), first).await
     }
 
-    /// A token that is cancelled when the generation ends; while it is not, ranks may meet and write.
+    /// A token that is cancelled when the generation ends; while it is not, its ranks may meet.
     ///
     /// # Errors
-    /// `STALE_GENERATION` when the generation is not live.
-    pub fn live_generation(
+    /// `STALE_GENERATION` when the generation is neither live nor about to be.
+    pub fn open_generation(
         &self,
         job_id: &JobId,
         generation: Generation,
     ) -> Result<CancellationToken, Failure> {
-        publish::find(&self.live.borrow(), job_id, generation)
+        publish::find(&self.open.borrow(), job_id, generation)
     }
 
     /// The store of metric points and log lines.

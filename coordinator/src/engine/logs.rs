@@ -24,6 +24,10 @@ fn note_job(job_id: &str, change: &JobChange) {
         JobChange::Placed { generation, placements, .. } => {
             info!(job_id, generation = generation.0, world_size = placements.len(), "generation placed");
         }
+        JobChange::Joins { generation, placements } => {
+            info!(job_id, generation = generation.0, n_ranks = placements.len(), "more ranks start");
+        }
+        JobChange::JoinEnds { reason } => warn!(job_id, error = reason, "more ranks could not join"),
         JobChange::Runs => info!(job_id, "generation runs"),
         JobChange::RankEnded { rank, outcome } => note_end(job_id, rank.0, outcome),
         JobChange::CheckpointRecorded { checkpoint } => {

@@ -81,7 +81,11 @@ pub async fn start<J: Journal>(
     let state = State::replay(&changes);
     info!(changes = changes.len(), jobs_active = state.active_jobs().count(), "journal replayed");
     let clock = Clock::start();
-    let model = Model::new(state, Rules::new(config.lease()), clock.now());
+    let model = Model::new(
+        state,
+        Rules { cause_grace: config.timing.cause_grace, ..Rules::new(config.timing.detection_budget) },
+        clock.now(),
+    );
     let (sender, inbox) = mpsc::channel(INBOX_LEN);
     let published = Published::new(model.state());
     let handle = Handle::new(sender, telemetry, published.subscribe());

@@ -1,4 +1,4 @@
-//! The live generations, which anyone may read at any time without asking the engine.
+//! The generations whose ranks may meet, which anyone may read at any time without asking the engine.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -9,42 +9,42 @@ use kindred_proto::{
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use crate::model::State;
+use crate::model::{Job, State};
 
-/// The live generation of each job that has one, with the token that tells its end.
-pub(super) type LiveGenerations = Arc<BTreeMap<JobId, (Generation, CancellationToken)>>;
+/// The live generation of each job that has one, and the next one where ranks start for it; with the token that tells
+/// the generation's end.
+pub(super) type OpenGenerations = Arc<BTreeMap<(JobId, Generation), CancellationToken>>;
 
 /// The sending end.
 pub(super) struct Published {
-    live: watch::Sender<LiveGenerations>,
+    open: watch::Sender<OpenGenerations>,
 }
 
 impl Published {
     pub fn new(state: &State) -> Self {
-        let published = Self { live: watch::Sender::default() };
+        let published = Self { open: watch::Sender::default() };
         published.publish(state);
         published
     }
 
-    pub fn subscribe(&self) -> watch::Receiver<LiveGenerations> {
-        self.live.subscribe()
+    pub fn subscribe(&self) -> watch::Receiver<OpenGenerations> {
+        self.open.subscribe()
     }
 
     /// Called whenever the state has changed: new generations come, ended ones go and are told so.
     pub fn publish(&self, state: &State) {
-        let older = self.live.borrow().clone();
+        let older = self.open.borrow().clone();
         let newest: BTreeMap<_, _> = state
             .active_jobs()
-            .filter_map(|job| Some((job.id.clone(), job.live_generation()?)))
-            .map(|(job_id, generation)| {
-                let known = older.get(&job_id).filter(|(known, _)| *known == generation);
-                let token = known.map(|(_, token)| token.clone()).unwrap_or_default();
-                (job_id, (generation, token))
+            .flat_map(|job| open_generations(job).map(|generation| (job.id.clone(), generation)))
+            .map(|scope| {
+                let token = older.get(&scope).cloned().unwrap_or_default();
+                (scope, token)
             })
             .collect();
-        self.live.send_replace(Arc::new(newest.clone()));
-        for (job_id, (generation, token)) in older.iter() {
-            if newest.get(job_id).is_none_or(|(live, _)| live != generation) {
+        self.open.send_replace(Arc::new(newest.clone()));
+        for (scope, token) in older.iter() {
+            if !newest.contains_key(scope) {
                 token.cancel();
             }
         }
@@ -53,25 +53,25 @@ impl Published {
 
 impl Drop for Published {
     fn drop(&mut self) {
-        self.live.borrow().values().for_each(|(_, token)| token.cancel());
+        self.open.borrow().values().for_each(|token| token.cancel());
     }
+}
+
+fn open_generations(job: &Job) -> impl Iterator<Item = Generation> {
+    job.live_generation().into_iter().chain(job.joining.as_ref().map(|joining| joining.generation))
 }
 
 /// The token that is cancelled when the generation ends.
 pub(super) fn find(
-    live: &LiveGenerations,
+    open: &OpenGenerations,
     job_id: &JobId,
     generation: Generation,
 ) -> Result<CancellationToken, Failure> {
-    match live.get(job_id) {
-        Some((live, token)) if *live == generation => Ok(token.clone()),
-        Some((live, _)) => {
-            let message = format!("generation {generation} of {job_id} is not live: generation {live} is");
-            Err(Failure::new(Reason::StaleGeneration, message))
-        }
-        None => {
-            let message = format!("generation {generation} of {job_id} is not live: none is");
-            Err(Failure::new(Reason::StaleGeneration, message))
-        }
+    if let Some(token) = open.get(&(job_id.clone(), generation)) {
+        return Ok(token.clone());
     }
+    let live = open.keys().find(|(other, _)| other == job_id);
+    let live = live.map_or("none is".to_owned(), |(_, live)| format!("generation {live} is"));
+    let message = format!("generation {generation} of {job_id} is not live: {live}");
+    Err(Failure::new(Reason::StaleGeneration, message))
 }

@@ -87,6 +87,7 @@ fn submission(n_ranks: u32) -> Submission {
     Submission {
         name: "test".to_owned(),
         world_size: WorldSize(n_ranks),
+        world_sizes: vec![],
         needs_gpu: false,
         user_failures: 0,
         infrastructure_failures: 4,
@@ -296,13 +297,13 @@ async fn the_end_of_a_generation_is_told() {
     let running = Running::start().await;
     let session = running.with_job().await;
     let job_id = JobId::from("job-1");
-    let token = running.handle.live_generation(&job_id, Generation(1)).expect("it is live");
-    let refusal = running.handle.live_generation(&job_id, Generation(2)).expect_err("it never was");
+    let token = running.handle.open_generation(&job_id, Generation(1)).expect("it is live");
+    let refusal = running.handle.open_generation(&job_id, Generation(2)).expect_err("it never was");
     assert_eq!(refusal.message, "generation 2 of job-1 is not live: generation 1 is");
     assert!(!token.is_cancelled());
     running.handle.cancel_job(&job_id, "").await.expect("it can be cancelled");
     token.cancelled().await;
-    assert!(running.handle.live_generation(&job_id, Generation(1)).is_err());
+    assert!(running.handle.open_generation(&job_id, Generation(1)).is_err());
     drop(session);
 }
 
@@ -311,7 +312,7 @@ async fn shutdown_ends_every_stream_and_call() {
     let running = Running::start().await;
     let mut session = running.with_job().await;
     let mut jobs = pin!(running.handle.watch_job(&"job-1".into()).await.expect("a job"));
-    let token = running.handle.live_generation(&"job-1".into(), Generation(1)).expect("it is live");
+    let token = running.handle.open_generation(&"job-1".into(), Generation(1)).expect("it is live");
     assert!(jobs.next().await.is_some());
     running.shutdown.cancel();
     running.task.await.expect("the engine does not panic");

@@ -71,6 +71,18 @@ pub enum JobChange {
         /// The checkpoint that it starts from.
         resume_from: Option<CheckpointId>,
     },
+    /// More ranks start, for the next generation, while the live one goes on.
+    Joins {
+        /// That generation's number, greater than all before.
+        generation: Generation,
+        /// Where each of them runs, by rank from the size of the live generation on.
+        placements: Vec<Placement>,
+    },
+    /// They do not come.
+    JoinEnds {
+        /// Why, in words.
+        reason: String,
+    },
     /// All ranks of the live generation train.
     Runs,
     /// A rank of the newest generation is gone.
@@ -140,6 +152,9 @@ pub struct Submission {
     pub name: String,
     /// How many ranks.
     pub world_size: WorldSize,
+    /// The numbers of ranks that it may run with, fewest first; empty in journals that are older than a choice.
+    #[serde(default)]
+    pub world_sizes: Vec<WorldSize>,
     /// Whether each rank needs a GPU.
     pub needs_gpu: bool,
     /// The user's own errors that are forgiven.
@@ -159,12 +174,24 @@ impl Submission {
         Self {
             name: terms.name.clone(),
             world_size: terms.ranks,
+            world_sizes: spec.world_sizes(),
             needs_gpu: terms.device == DeviceKind::Cuda,
             user_failures: terms.retry.user_failures,
             infrastructure_failures: terms.retry.infrastructure_failures,
             no_progress: terms.retry.no_progress,
             spec: Wire(spec.to_wire()),
         }
+    }
+
+    /// The numbers of ranks that it may run with, most first.
+    pub fn sizes(&self) -> impl Iterator<Item = usize> {
+        let only = self.world_sizes.is_empty().then_some(self.world_size);
+        self.world_sizes.iter().rev().copied().chain(only).map(|size| size.0 as usize)
+    }
+
+    /// Fewest ranks that it goes on with.
+    pub fn fewest(&self) -> usize {
+        self.sizes().last().unwrap_or(1)
     }
 
     /// The kind of device that each rank needs, as on the wire.

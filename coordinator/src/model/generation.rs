@@ -1,7 +1,7 @@
 //! The newest generation of a job: who is in it, and when it is over.
 
 use kindred_proto::{
-    failure::Failure,
+    failure::{Failure, Reason},
     ids::{Generation, Rank, Step, WorldSize},
     v1,
 };
@@ -89,16 +89,20 @@ impl Model {
         if live.ending_since.is_some() {
             return if are_all_gone { vec![JobChange::GenerationOver] } else { vec![] };
         }
-        if let Some(cause) = self.cause(now, live, are_all_gone) {
-            let mut changes = retry::end_generation(job, cause, self.reached(job));
+        let cause = self.cause(now, live, are_all_gone).cloned();
+        if let Some(cause) = cause.or_else(|| self.parting(job, live)) {
+            let mut changes = retry::end_generation(job, &cause, self.reached(job));
             let is_tried_again = !changes.iter().any(|change| matches!(change, JobChange::Failed { .. }));
-            if is_tried_again && retry::spares_survivors(cause) {
+            if is_tried_again && retry::spares_survivors(&cause) {
                 changes.extend(self.decide_regroup(now, job, live));
             }
             return changes;
         }
         if are_all_gone {
             return result(live).map(|result| JobChange::Succeeded { result }).into_iter().collect();
+        }
+        if let Some(change) = self.decide_joining(now, job, live) {
+            return vec![change];
         }
         let is_starting = job.state == JobState::Starting;
         if is_starting && Seat::all(job, live).all(|seat| self.is_training(seat)) {
@@ -121,6 +125,14 @@ impl Model {
         }
         let (first_at, first) = faults.first()?;
         (are_all_gone || now.since(*first_at) >= self.rules.cause_grace).then_some(*first)
+    }
+
+    /// That ranks have lost one another while none of them ended: the network between them fails.
+    fn parting(&self, job: &Job, live: &LiveGeneration) -> Option<v1::Failure> {
+        let is_parted = Seat::all(job, live).all(|seat| seat.member.ended.is_none() && self.has_parted(seat));
+        let message =
+            "the ranks lost one another, and none of them ended: look at the network between their nodes";
+        is_parted.then(|| v1::Failure::from(&Failure::new(Reason::PeerLost, message.to_owned())))
     }
 
     /// Checkpoints of ranks that still belong to the generation, not recorded before.

@@ -6,7 +6,10 @@ use kindred_proto::{
     v1,
 };
 
-use super::{JobChange, LiveGeneration, Outcome, Submission, Timestamp, Wire, change::Charge, retry};
+use super::{
+    FailedJoins, JobChange, Joining, LiveGeneration, Outcome, Submission, Timestamp, Wire, change::Charge,
+    retry,
+};
 
 /// One job.
 #[derive(Clone, Debug, PartialEq)]
@@ -31,6 +34,12 @@ pub struct Job {
     pub generation: Generation,
     /// The newest generation until its last rank is gone.
     pub live: Option<LiveGeneration>,
+    /// The newest generation that ranks were ordered for.
+    pub ordered: Generation,
+    /// Ranks that start for the next generation while the live one goes on.
+    pub joining: Option<Joining>,
+    /// How often that was in vain.
+    pub failed_joins: FailedJoins,
     /// Recorded and not yet pushed out by newer ones, oldest first.
     pub checkpoints: Vec<Wire<v1::Checkpoint>>,
     /// The retry budgets so far.
@@ -129,6 +138,9 @@ impl Job {
             revision: 1,
             generation: Generation(0),
             live: None,
+            ordered: Generation(0),
+            joining: None,
+            failed_joins: FailedJoins::default(),
             checkpoints: vec![],
             spent: Spent::default(),
             last_fault: None,
@@ -170,19 +182,30 @@ impl Job {
             JobChange::Waits { reason } => self.reason.clone_from(reason),
             JobChange::Placed { generation, placements, resume_from } => {
                 let resume_from = resume_from.as_ref().and_then(|id| self.checkpoint(id)).cloned().map(Wire);
+                if self.joining.take().is_some_and(|joining| joining.generation == *generation) {
+                    self.failed_joins = FailedJoins::default();
+                }
                 self.generation = *generation;
+                self.ordered = self.ordered.max(*generation);
                 self.live = Some(LiveGeneration::new(*generation, placements, resume_from));
                 self.enter(
                     JobState::Starting,
                     format!("the ranks of generation {generation} start and meet"),
                 );
             }
+            JobChange::Joins { generation, placements } => {
+                self.ordered = self.ordered.max(*generation);
+                self.joining = Some(Joining { generation: *generation, placements: placements.clone() });
+                self.reason = format!("{}; {} more start", self.at_work(), placements.len());
+            }
+            JobChange::JoinEnds { reason } => {
+                self.joining = None;
+                self.failed_joins.note(at);
+                self.reason = format!("{}; more could not join: {reason}", self.at_work());
+            }
             JobChange::Runs => {
                 self.started_at.get_or_insert(at);
-                self.enter(
-                    JobState::Running,
-                    format!("all ranks of generation {} are at work", self.generation),
-                );
+                self.enter(JobState::Running, self.at_work());
             }
             JobChange::RankEnded { rank, outcome } => {
                 if let Some(live) = &mut self.live {
@@ -216,6 +239,10 @@ impl Job {
         }
     }
 
+    fn at_work(&self) -> String {
+        format!("all ranks of generation {} are at work", self.generation)
+    }
+
     fn enter(&mut self, state: JobState, reason: String) {
         self.state = state;
         self.reason = reason;
@@ -223,10 +250,12 @@ impl Job {
 
     fn finish(&mut self, at: Timestamp, state: JobState, reason: String) {
         self.ended_at = Some(at);
+        self.joining = None;
         self.enter(state, reason);
     }
 
     fn stop_generation(&mut self, at: Timestamp) {
+        self.joining = None;
         if let Some(live) = &mut self.live {
             live.ending_since.get_or_insert(at);
         }

@@ -10,6 +10,7 @@
 mod change;
 mod event;
 mod generation;
+mod growth;
 mod job;
 mod node;
 mod observed;
@@ -36,6 +37,7 @@ use kindred_proto::{
 pub use change::{Change, JobChange, NodeChange, Outcome, Placement, Submission};
 pub use event::{Decision, Event, Observation};
 pub use generation::{LiveGeneration, Member};
+pub use growth::{FailedJoins, Joining};
 pub use job::{Job, JobState};
 pub use node::{Node, NodeDescription};
 pub use observed::Observed;
@@ -49,7 +51,7 @@ pub const PROTOCOL_VERSION: u32 = 1;
 /// The times that decisions depend on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rules {
-    /// A node without a report for longer than this is lost.
+    /// A node without a report for longer than this is lost: no lease of its agent holds any more.
     pub lease: Duration,
     /// How long a lost peer waits for a report that says why it was lost.
     pub cause_grace: Duration,
@@ -162,6 +164,9 @@ impl Model {
         }
         if changes.is_empty() {
             changes = self.decide_placement(now);
+        }
+        if changes.is_empty() {
+            changes = self.decide_growth(now);
         }
         changes
     }

@@ -7,7 +7,7 @@ use kindred_proto::{
     v1,
 };
 
-use super::{Model, NodeDescription, Observation, State, Timestamp, Wire};
+use super::{Job, Model, NodeDescription, Observation, State, Timestamp, Wire};
 
 /// The newest report of each node, and what is left of older ones.
 #[derive(Clone, Debug)]
@@ -149,7 +149,11 @@ impl Model {
     }
 
     fn is_expected(&self, contact: &Contact, rank: &v1::ObservedRank) -> bool {
-        let live = self.state.job(&rank.job_id.as_str().into()).and_then(|job| job.live.as_ref());
+        let job = self.state.job(&rank.job_id.as_str().into());
+        if job.is_some_and(|job| is_joiner(job, contact, rank)) {
+            return true;
+        }
+        let live = job.and_then(|job| job.live.as_ref());
         let live = live.filter(|live| live.generation.0 == rank.generation);
         let member = live.and_then(|live| live.members.get(rank.rank as usize));
         member.is_some_and(|member| {
@@ -158,7 +162,13 @@ impl Model {
     }
 }
 
+fn is_joiner(job: &Job, contact: &Contact, rank: &v1::ObservedRank) -> bool {
+    let is_of_it = job.joining.as_ref().is_some_and(|joining| joining.generation.0 == rank.generation);
+    is_of_it
+        && job.joiners().any(|(number, it)| number.0 == rank.rank && it.incarnation == contact.incarnation())
+}
+
 fn is_running(rank: &v1::ObservedRank) -> bool {
-    use v1::RankState::{Meeting, Starting, Stopping, Training};
-    matches!(rank.state(), Starting | Meeting | Training | Stopping)
+    use v1::RankState::{Meeting, Parted, Starting, Stopping, Training};
+    matches!(rank.state(), Starting | Meeting | Training | Stopping | Parted)
 }

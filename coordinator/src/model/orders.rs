@@ -16,6 +16,9 @@ impl Model {
         let mut orders = vec![];
         for job in self.state.active_jobs() {
             let Some(live) = &job.live else { continue };
+            orders.extend(
+                joiners(job, live).filter(|(placement, _)| is_here(placement)).map(|(_, order)| order),
+            );
             let here =
                 live.ranks().filter(|(_, member)| member.ended.is_none() && is_here(&member.placement));
             orders.extend(here.map(|(rank, member)| {
@@ -25,6 +28,19 @@ impl Model {
         }
         orders
     }
+}
+
+/// The orders of those that join.
+fn joiners<'a>(
+    job: &'a Job,
+    live: &'a LiveGeneration,
+) -> impl Iterator<Item = (&'a Placement, v1::OrderedRank)> {
+    let generation = job.joining.as_ref().map_or(0, |joining| joining.generation.0);
+    let world_size = live.world_size().0 + job.joiners().count() as u32;
+    job.joiners().map(move |(rank, placement)| {
+        let (rank, device_index) = (rank.0, placement.device_index);
+        (placement, v1::OrderedRank { generation, rank, world_size, device_index, ..order(job, live) })
+    })
 }
 
 fn order(job: &Job, live: &LiveGeneration) -> v1::OrderedRank {

@@ -53,7 +53,7 @@ impl Model {
         let pool = pools.entry(kind).or_insert_with(|| self.pool(now, kind));
         let change = match pool.place(job) {
             Ok(placements) => JobChange::Placed {
-                generation: job.generation.next(),
+                generation: job.next_generation(),
                 placements,
                 resume_from: job.newest_checkpoint().map(|it| CheckpointId::new(it.id.as_str())),
             },
@@ -63,9 +63,15 @@ impl Model {
         Some(Change::job(&job.id, now, change))
     }
 
-    /// So many free devices for ranks of a job.
-    pub(super) fn free_devices(&self, now: Timestamp, job: &Job, n_ranks: usize) -> Option<Vec<Placement>> {
-        self.pool(now, job.submission.device_kind()).take(n_ranks)
+    /// Free devices for more ranks of a job: for the first of these numbers of them that there are devices for.
+    pub(super) fn free_devices(
+        &self,
+        now: Timestamp,
+        job: &Job,
+        numbers: impl IntoIterator<Item = usize>,
+    ) -> Option<Vec<Placement>> {
+        let mut pool = self.pool(now, job.submission.device_kind());
+        numbers.into_iter().find_map(|n_ranks| pool.take(n_ranks))
     }
 
     fn pool(&self, now: Timestamp, kind: v1::DeviceKind) -> Pool<'_> {
@@ -123,6 +129,9 @@ impl Model {
                     held.insert(device, (job.id.clone(), rank));
                 }
             }
+            for (rank, placement) in job.joiners().filter(|(_, placement)| placement.node_id == *node_id) {
+                held.insert((job.submission.device_kind(), placement.device_index), (job.id.clone(), rank));
+            }
         }
         held
     }
@@ -130,14 +139,13 @@ impl Model {
 
 impl<'a> Pool<'a> {
     fn place(&mut self, job: &'a Job) -> Result<Vec<Placement>, String> {
-        let n_ranks = job.submission.world_size.0 as usize;
         if let Some(next) = self.next {
             return Err(format!("waits behind {}, which {}", next.id, needs(next)));
         }
-        if let Some(placements) = self.take(n_ranks) {
+        if let Some(placements) = job.submission.sizes().find_map(|n_ranks| self.take(n_ranks)) {
             return Ok(placements);
         }
-        if n_ranks <= self.n_possible {
+        if job.submission.fewest() <= self.n_possible {
             self.next = Some(job);
         }
         Err(self.sentence(job))
@@ -180,9 +188,10 @@ impl<'a> Pool<'a> {
 }
 
 fn needs(job: &Job) -> String {
-    let n_ranks = job.submission.world_size.0;
+    let n_ranks = job.submission.fewest();
+    let least = if job.submission.sizes().count() > 1 { "at least " } else { "" };
     let kind = if job.submission.needs_gpu { "cuda" } else { "cpu" };
-    format!("needs {n_ranks} {kind} device{}", if n_ranks == 1 { "" } else { "s" })
+    format!("needs {least}{n_ranks} {kind} device{}", if n_ranks == 1 { "" } else { "s" })
 }
 
 fn placement(node: &Node, device_index: u32) -> Placement {

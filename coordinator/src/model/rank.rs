@@ -111,6 +111,18 @@ impl Model {
         contact.rank(&seat.job.id, seat.live.generation, seat.rank).filter(|_| is_same_life)
     }
 
+    /// True while a rank holds a state that the job could go on with.
+    pub(super) fn holds_state(&self, seat: Seat<'_>) -> bool {
+        use v1::RankState::{Parted, Training};
+        let seen = self.observed_rank(seat);
+        seat.member.ended.is_none() && seen.is_some_and(|seen| matches!(seen.state(), Training | Parted))
+    }
+
+    /// True when a rank has lost its peers and waits for others.
+    pub(super) fn has_parted(&self, seat: Seat<'_>) -> bool {
+        self.observed_rank(seat).is_some_and(|seen| seen.state() == v1::RankState::Parted)
+    }
+
     /// True once a rank trains, or is through with it.
     pub(super) fn is_training(&self, seat: Seat<'_>) -> bool {
         let seen = self.observed_rank(seat);

@@ -1,12 +1,14 @@
-//! The next generation of a job that lost ranks: those that are left keep place and number, and others fill the gaps.
+//! The next generation of a job that lost ranks: those that are left keep their state, and others fill the gaps.
 
 use kindred_proto::{ids::CheckpointId, v1};
 
 use super::{Job, JobChange, LiveGeneration, Model, Placement, Timestamp, rank::Seat};
 
 impl Model {
-    /// Opens it at once, if some ranks still train and there are devices for the rest. Otherwise nobody is spared: the job
-    /// is placed anew once all its ranks are gone. So is an evaluation, whose ranks have no state to keep: it measures anew.
+    /// Opens it at once, if some ranks still hold a state: with those alone where the job may have so many ranks, since
+    /// processes that start keep the others waiting, and more can join later; else with as many as there are devices for.
+    /// Otherwise nobody is spared: the job is placed anew once all its ranks are gone. So is an evaluation, whose ranks have
+    /// no state to keep: it measures anew.
     pub(super) fn decide_regroup(
         &self,
         now: Timestamp,
@@ -15,25 +17,37 @@ impl Model {
     ) -> Option<JobChange> {
         job.submission.spec.0.recipe.as_ref()?;
         let kept: Vec<Option<&Placement>> = Seat::all(job, live).map(|seat| self.kept(now, seat)).collect();
-        if kept.iter().all(Option::is_none) {
+        let n_kept = kept.iter().flatten().count();
+        if n_kept == 0 {
             return None;
         }
-        let n_gaps = kept.iter().filter(|placement| placement.is_none()).count();
-        let mut found = self.free_devices(now, job, n_gaps)?.into_iter();
-        let fill = |placement: Option<&Placement>| placement.cloned().or_else(|| found.next());
+        let as_they_are = job.submission.sizes().filter(|size| *size == n_kept);
+        let smaller = job.submission.sizes().filter(|size| *size <= live.members.len());
+        let sizes: Vec<usize> = as_they_are.chain(smaller).collect();
+        let n_missing = |size: &usize| size.saturating_sub(n_kept);
+        let found = self.free_devices(now, job, sizes.iter().map(n_missing))?;
+        let size = sizes.iter().copied().find(|size| n_missing(size) == found.len())?;
         Some(JobChange::Placed {
-            generation: job.generation.next(),
-            placements: kept.into_iter().map(fill).collect::<Option<_>>()?,
+            generation: job.next_generation(),
+            placements: seats(&kept, found, size),
             resume_from: job.newest_checkpoint().map(|it| CheckpointId::new(it.id.as_str())),
         })
     }
 
-    /// Where a rank goes on: it trains, and its agent answers.
+    /// Where a rank goes on: it has a state, and its agent answers.
     fn kept<'a>(&self, now: Timestamp, seat: Seat<'a>) -> Option<&'a Placement> {
         let placement = &seat.member.placement;
-        let is_training = seat.member.ended.is_none()
-            && self.observed_rank(seat).is_some_and(|seen| seen.state() == v1::RankState::Training);
         let is_there = self.standing(now, &placement.node_id) == v1::NodeState::Ready;
-        (is_training && is_there).then_some(placement)
+        (self.holds_state(seat) && is_there).then_some(placement)
     }
+}
+
+/// Who is where. While the number of ranks stays, each that is kept has its number, and others fill the gaps; else those
+/// that are kept move up, and the last of them go where they are too many.
+fn seats(kept: &[Option<&Placement>], found: Vec<Placement>, size: usize) -> Vec<Placement> {
+    let mut found = found.into_iter();
+    if kept.len() == size {
+        return kept.iter().filter_map(|seat| seat.cloned().or_else(|| found.next())).collect();
+    }
+    kept.iter().copied().flatten().cloned().chain(found).take(size).collect()
 }

@@ -13,7 +13,6 @@ use kindred_proto::{
     ids::{Generation, JobId, WorldSize},
     v1::{self, RankState},
 };
-use tempfile::TempDir;
 use tokio::{
     sync::mpsc,
     task::JoinSet,
@@ -23,13 +22,14 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     Config,
-    config::{COLLECTIVE_TIMEOUT, FAREWELL_TIMEOUT, MEETING_TIMEOUT},
+    config::FAREWELL_TIMEOUT,
     identity::{self, Identity},
     known::{Ears, Known},
     link,
-    orders::{checked, device, threads_per_rank},
+    orders::{Limits, checked, device, threads_per_rank},
     rank::{self, Launch, Outcome, Stop, Wires},
     reconcile::{self, Action, Device, Order, RankKey},
+    sockets::Sockets,
     store::Store,
     uplink::{News, Uplink},
 };
@@ -79,13 +79,13 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<(), Erro
     let (rank_events, from_ranks) = mpsc::channel(RANK_EVENTS);
     tracing::info!(node_id = %identity.node_id, name = config.node_name, n_devices = config.devices.len(), "agent starts");
     let agent = Agent {
-        sockets: socket_folder().map_err(Error::Sockets)?,
+        sockets: Sockets::new().map_err(Error::Sockets)?,
         config,
         identity,
         store,
-        n_launched: 0,
         data_address: IpAddr::V4(Ipv4Addr::LOCALHOST),
         orders: BTreeMap::new(),
+        limits: Limits::default(),
         newest: BTreeMap::new(),
         ranks: BTreeMap::new(),
         joined: BTreeMap::new(),
@@ -95,15 +95,6 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<(), Erro
         leaving: None,
     };
     agent.run(from_link, from_ranks, shutdown).await
-}
-
-/// A folder that only this user may enter, with a path short enough for a socket's address.
-fn socket_folder() -> io::Result<TempDir> {
-    const LONGEST: usize = 60;
-    let default = std::env::temp_dir();
-    let parent = if default.as_os_str().len() > LONGEST { "/tmp".into() } else { default };
-    let permissions = std::os::unix::fs::PermissionsExt::from_mode(0o700);
-    tempfile::Builder::new().prefix("kindred-").permissions(permissions).tempdir_in(parent)
 }
 
 /// How an agent that leaves gets out.
@@ -118,13 +109,13 @@ struct Leaving {
 struct Agent {
     config: Config,
     identity: Identity,
-    sockets: TempDir,
+    sockets: Sockets,
     store: Store,
-    /// How many processes were started; names their sockets.
-    n_launched: u64,
     data_address: IpAddr,
     /// The newest orders.
     orders: BTreeMap<RankKey, v1::OrderedRank>,
+    /// As they came with those.
+    limits: Limits,
     /// The newest generation ordered of each job that is ordered or held.
     newest: BTreeMap<JobId, Generation>,
     ranks: BTreeMap<RankKey, Known>,
@@ -186,6 +177,7 @@ impl Agent {
             self.orders.clear();
             return self.leave(Stop { checkpoint: false }, Some(why));
         }
+        self.limits = Limits::of(&orders);
         self.orders = orders.ranks.into_iter().map(|order| (RankKey::of(&order), order)).collect();
         self.reconcile();
         self.answer_questions();
@@ -250,14 +242,14 @@ impl Agent {
     }
 
     fn launch(&mut self, key: &RankKey, order: v1::OrderedRank) -> Launch {
-        self.n_launched += 1;
         Launch {
             key: key.clone(),
             node_name: self.config.node_name.clone(),
             program: self.config.rank_program.clone(),
-            socket: self.sockets.path().join(format!("{}.sock", self.n_launched)),
+            socket: self.sockets.another(),
             n_threads: order.spec.as_ref().and_then(threads_per_rank).unwrap_or(1),
             grace: self.config.grace,
+            hang_grace: self.limits.hang_grace(),
             start: self.start_of(key, order),
         }
     }
@@ -276,8 +268,10 @@ impl Agent {
             data_root: self.config.data_root.clone(),
             data_address: self.data_address.to_string(),
             resume_from: order.resume_from.map(Wire),
-            meeting_timeout_ms: MEETING_TIMEOUT.as_millis() as u64,
-            collective_timeout_ms: COLLECTIVE_TIMEOUT.as_millis() as u64,
+            meeting_timeout_ms: self.limits.meeting_timeout_ms.into(),
+            collective_timeout_ms: self.limits.collective_timeout_ms.into(),
+            abort_grace_ms: self.limits.abort_grace_ms.into(),
+            alive_interval_ms: self.limits.alive_interval_ms(),
         }
     }
 
@@ -305,6 +299,10 @@ impl Agent {
             rank::Event::Spawned { pid } => known.pid = pid,
             rank::Event::Meeting => known.reached(RankState::Meeting),
             rank::Event::Training => known.reached(RankState::Training),
+            rank::Event::Parted(line) => {
+                known.reached(RankState::Parted);
+                self.uplink.telemetry.add_line(key.job_id.as_str(), line);
+            }
             rank::Event::Progress(progress) => {
                 known.progress = Some(progress);
                 return self.uplink.tell(News::Progress);

@@ -6,12 +6,6 @@ use kindred_proto::v1;
 
 use crate::link::Coordinator;
 
-/// How long the ranks of a generation may take to meet, and how long one key of their store may take to appear.
-pub const MEETING_TIMEOUT: Duration = Duration::from_secs(60);
-
-/// How long one collective operation may take before the rank gives its peers up.
-pub const COLLECTIVE_TIMEOUT: Duration = Duration::from_secs(60);
-
 /// How long a rank may take from its start to its first word; loading libtorch from a cold disk is slow.
 pub const HELLO_TIMEOUT: Duration = Duration::from_secs(120);
 
@@ -27,7 +21,7 @@ pub const TELEMETRY_SPACING: Duration = Duration::from_millis(500);
 /// Reports are at most this far apart until the coordinator says how far.
 pub const REPORT_INTERVAL: Duration = Duration::from_secs(1);
 
-/// A stream without an answer for so long is given up.
+/// A stream without an answer for so long is given up, until the coordinator says how long a lease is.
 pub const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Telemetry that is not acknowledged for so long is sent again on the same stream.

@@ -22,6 +22,7 @@ pub mod views;
 mod agent;
 mod known;
 mod orders;
+mod sockets;
 mod store;
 mod uplink;
 

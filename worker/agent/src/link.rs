@@ -96,8 +96,8 @@ enum Trouble {
     Lookup(std::io::Error),
     #[error("cannot connect: {}", innermost(.0))]
     Connect(#[from] tonic::transport::Error),
-    #[error("no answer within {} s", ANSWER_TIMEOUT.as_secs())]
-    Silent,
+    #[error("no answer within {} s", .0.as_secs_f64())]
+    Silent(Duration),
     #[error("a gRPC server answers there, but it is not a Kindred coordinator: {0}")]
     OtherService(String),
     #[error("the server there does not answer as gRPC (is it the right port?): {0}")]
@@ -152,10 +152,14 @@ async fn stream(
     }
     let mut client = AgentServiceClient::new(channel);
     let answer = timeout(ANSWER_TIMEOUT, client.connect(ReceiverStream::new(outgoing)));
-    let mut incoming = answer.await.map_err(|_| Trouble::Silent)?.map_err(not_opened)?.into_inner();
+    let answered = answer.await.map_err(|_| Trouble::Silent(ANSWER_TIMEOUT))?;
+    let (mut incoming, mut patience) = (answered.map_err(not_opened)?.into_inner(), ANSWER_TIMEOUT);
     loop {
-        let message = timeout(ANSWER_TIMEOUT, incoming.message()).await.map_err(|_| Trouble::Silent)?;
+        let message = timeout(patience, incoming.message()).await.map_err(|_| Trouble::Silent(patience))?;
         let orders = message.map_err(ended)?.ok_or(Trouble::Closed)?;
+        if orders.lease_ms > 0 {
+            patience = Duration::from_millis(orders.lease_ms.into());
+        }
         if !*is_answered {
             tracing::info!(%coordinator, "connected to the coordinator");
             *is_answered = true;

@@ -1,8 +1,47 @@
 //! What an order says.
 
+use std::time::Duration;
+
 use kindred_proto::v1;
 
 use crate::reconcile::{Device, Order, RankKey};
+
+/// How long ranks wait for one another and are waited for, in milliseconds, as the coordinator has it.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Limits {
+    /// Until all have met.
+    pub meeting_timeout_ms: u32,
+    /// Within one collective operation.
+    pub collective_timeout_ms: u32,
+    /// For the next generation, once peers are gone.
+    pub abort_grace_ms: u32,
+    /// For a rank's next word; 0: for ever.
+    pub hang_grace_ms: u32,
+}
+
+impl Limits {
+    /// As the orders say.
+    pub fn of(orders: &v1::AgentOrders) -> Self {
+        Self {
+            meeting_timeout_ms: orders.meeting_timeout_ms,
+            collective_timeout_ms: orders.collective_timeout_ms,
+            abort_grace_ms: orders.abort_grace_ms,
+            hang_grace_ms: orders.hang_grace_ms,
+        }
+    }
+}
+
+impl Limits {
+    /// How long a rank may say nothing.
+    pub fn hang_grace(&self) -> Option<Duration> {
+        Some(self.hang_grace_ms).filter(|it| *it > 0).map(|it| Duration::from_millis(it.into()))
+    }
+
+    /// How often a rank is to say something: a few words may be late.
+    pub fn alive_interval_ms(&self) -> u64 {
+        u64::from(self.hang_grace_ms / 4)
+    }
+}
 
 /// Where the rank runs.
 pub fn device(order: &v1::OrderedRank) -> Device {

@@ -94,9 +94,10 @@ pub enum Action {
 
 /// Compares orders with what is held.
 ///
-/// `newest` is the newest generation ordered of each job; an order of an older one starts nothing, and what runs
-/// of an older one is stopped, unless an order has its device go on with the same rank of the job: then its process, and
-/// the state in it, goes on as that one. A start whose device is still busy waits: it comes out once the device is free.
+/// `newest` is the newest generation ordered of each job; an order of an older one starts nothing: it keeps running what
+/// runs, while ranks start for the newer one. What runs and is not ordered any more is stopped, unless an order has its
+/// device go on with a newer rank of the job: then its process, and the state in it, goes on as that one. A start whose
+/// device is still busy waits: it comes out once the device is free.
 pub fn reconcile(orders: &[Order], held: &Table, newest: &BTreeMap<JobId, Generation>) -> Vec<Action> {
     let is_current = |key: &RankKey| newest.get(&key.job_id).is_none_or(|newest| key.generation >= *newest);
     let ordered: BTreeMap<&RankKey, &Order> = orders.iter().map(|order| (&order.key, order)).collect();
@@ -105,7 +106,7 @@ pub fn reconcile(orders: &[Order], held: &Table, newest: &BTreeMap<JobId, Genera
     let mut actions = Vec::new();
     let successors = successors(orders, held);
     for (key, held) in held {
-        let is_wanted = ordered.get(key).is_some_and(|order| !order.stop) && is_current(key);
+        let is_wanted = ordered.get(key).is_some_and(|order| !order.stop);
         match held.phase {
             Phase::Live if !is_wanted => actions.push(match successors.get(key) {
                 Some(to) if is_current(to) => Action::Regroup { from: key.clone(), to: (*to).clone() },
@@ -129,15 +130,14 @@ pub fn reconcile(orders: &[Order], held: &Table, newest: &BTreeMap<JobId, Genera
     actions
 }
 
-/// The ranks that are held and live, with those that their processes are to go on as: the same rank of a newer
-/// generation of the job, ordered to run on the same device, while nothing is ordered of the old one.
+/// The ranks that are held and live, with those that their processes are to go on as: a rank of a newer generation of the
+/// job, ordered to run on the same device, while nothing is ordered of the old one.
 fn successors<'a>(orders: &'a [Order], held: &'a Table) -> BTreeMap<&'a RankKey, &'a RankKey> {
     let mut successors = BTreeMap::new();
     for order in orders.iter().filter(|order| !order.stop && !held.contains_key(&order.key)) {
         let key = &order.key;
         let is_forerunner = |(old, held): &(&RankKey, &Held)| {
             old.job_id == key.job_id
-                && old.rank == key.rank
                 && old.generation < key.generation
                 && held.device == order.device
                 && held.phase == Phase::Live
@@ -299,10 +299,10 @@ mod tests {
                 vec![Action::Regroup { from: old.clone(), to: new.clone() }],
             ),
             (
-                "a running rank of an older generation is stopped though it is named",
+                "a running rank of an older generation goes on while it is named",
                 vec![run(old.clone(), 0), run(new.clone(), 1)],
                 table([(old.clone(), 0, Phase::Live)]),
-                vec![Action::Stop(old.clone()), Action::Start(new.clone())],
+                vec![Action::Start(new.clone())],
             ),
         ];
         for (name, orders, held, expected) in cases {

@@ -81,6 +81,11 @@ pub struct Start {
     pub meeting_timeout_ms: u64,
     /// How long one collective operation may take, in milliseconds.
     pub collective_timeout_ms: u64,
+    /// How long the rank keeps its state for the next generation once its peers are gone, in milliseconds.
+    pub abort_grace_ms: u64,
+    /// The rank says something at least this often, in milliseconds; [`FromRank::Alive`] when there is nothing else. 0: no
+    /// matter.
+    pub alive_interval_ms: u64,
 }
 
 /// What a rank tells its agent.
@@ -93,6 +98,8 @@ pub enum FromRank {
         /// Process id.
         pid: u32,
     },
+    /// It has nothing to say.
+    Alive,
     /// The rank meets the others.
     Meeting,
     /// The ranks have met and state is equal; steps follow.

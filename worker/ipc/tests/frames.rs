@@ -54,6 +54,8 @@ fn start() -> Start {
         resume_from: Some(Wire(checkpoint())),
         meeting_timeout_ms: 60_000,
         collective_timeout_ms: 60_000,
+        abort_grace_ms: 5_000,
+        alive_interval_ms: 0,
     }
 }
 

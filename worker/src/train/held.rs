@@ -10,10 +10,6 @@ use kindred_proto::{failure::Failure, ids::Step};
 
 use super::{Error, link::Link};
 
-/// How long a rank whose peers are gone waits for the next generation. Where nobody is told of their loss, its own end
-/// is what tells.
-const PATIENCE: Duration = Duration::from_secs(5);
-
 /// The state of a rank that has met others before.
 #[derive(Debug, Default)]
 pub(super) struct Held {
@@ -61,14 +57,17 @@ impl Held {
         self.metrics.clone_from(metrics);
     }
 
-    /// Waits for the next generation after the loss of a peer.
+    /// Waits for the next generation after the loss of a peer, or for the one that the peers leave for.
     ///
     /// # Errors
     /// That loss, when no generation comes.
     pub fn wait(&self, link: &Link, start: &Start, lost: Error) -> Result<Start, Error> {
-        let failure = Failure::from(&lost).met_by(start.node_id.clone(), start.rank);
-        link.say(FromRank::Parted(Wire((&failure).into())));
-        let next = link.wait_regroup(Instant::now() + PATIENCE).ok_or(lost)?;
+        if !link.is_superseded() {
+            let failure = Failure::from(&lost).met_by(start.node_id.clone(), start.rank);
+            link.say(FromRank::Parted(Wire((&failure).into())));
+        }
+        let patience = Duration::from_millis(start.abort_grace_ms);
+        let next = link.wait_regroup(Instant::now() + patience).ok_or(lost)?;
         tracing::info!(generation = next.generation.0, taken = ?self.taken, "joins the next generation");
         Ok(next)
     }

@@ -11,7 +11,7 @@ use std::{
     sync::{
         Arc, Condvar, Mutex, MutexGuard,
         atomic::{AtomicBool, AtomicU64, Ordering},
-        mpsc::{Receiver, SyncSender, sync_channel},
+        mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel},
     },
     thread::{self, JoinHandle},
     time::{Duration, Instant},
@@ -76,8 +76,9 @@ impl Link {
             return Err(io::Error::new(io::ErrorKind::InvalidData, "the agent did not say what to do").into());
         };
         let (outgoing, queue) = sync_channel(QUEUE_LEN);
-        let writer =
-            thread::Builder::new().name("link-writer".into()).spawn(move || write_all(stream, &queue))?;
+        let interval = Some(start.alive_interval_ms).filter(|it| *it > 0).map(Duration::from_millis);
+        let write = move || write_all(stream, &queue, interval);
+        let writer = thread::Builder::new().name("link-writer".into()).spawn(write)?;
         let link = Self(Arc::new(Shared {
             outgoing,
             writer: Mutex::new(Some(writer)),
@@ -120,6 +121,11 @@ impl Link {
     /// The agent's wish that this rank stops, if it has one.
     pub fn stop(&self) -> Option<Stop> {
         self.0.incoming().stop
+    }
+
+    /// Whether the agent has said to meet a newer generation.
+    pub fn is_superseded(&self) -> bool {
+        self.0.incoming().regroup.is_some()
     }
 
     /// The agent's answer to [`FromRank::AskCommit`], if it is there.
@@ -223,8 +229,14 @@ impl Incoming {
     }
 }
 
-fn write_all(mut stream: UnixStream, queue: &Receiver<Outgoing>) {
-    while let Ok(Outgoing::Message(message)) = queue.recv() {
+/// Writes what is in the queue until its end, and a sign of life when there was nothing for so long.
+fn write_all(mut stream: UnixStream, queue: &Receiver<Outgoing>, alive_interval: Option<Duration>) {
+    loop {
+        let message = match queue.recv_timeout(alive_interval.unwrap_or(Duration::MAX)) {
+            Ok(Outgoing::Message(message)) => message,
+            Err(RecvTimeoutError::Timeout) => FromRank::Alive,
+            Ok(Outgoing::End) | Err(RecvTimeoutError::Disconnected) => return,
+        };
         if kindred_ipc::write(&mut stream, &message).is_err() {
             return;
         }

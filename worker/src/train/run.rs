@@ -217,7 +217,7 @@ impl Run<'_> {
     }
 
     fn agreed_stop(&self) -> Result<Option<Stop>, Error> {
-        Ok(stop::agree(self.link.stop(), self.trainer.collective())?)
+        Ok(stop::agree(self.link, self.trainer.collective())?)
     }
 
     /// Leaves a checkpoint if one is wanted and none was written after this step.

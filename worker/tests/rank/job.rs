@@ -106,6 +106,8 @@ impl TestJob {
             resume_from: None,
             meeting_timeout_ms: 60_000,
             collective_timeout_ms: 60_000,
+            abort_grace_ms: 5_000,
+            alive_interval_ms: 0,
         }
     }
 }

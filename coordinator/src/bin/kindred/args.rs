@@ -106,6 +106,9 @@ pub struct Up {
     /// Where the coordinator listens; port 0 takes a free one
     #[arg(long, default_value = "127.0.0.1:7460", value_name = "ADDRESS")]
     pub listen: SocketAddr,
+    /// How long a worker may be silent before it is lost, such as 10s or 500ms [default: the coordinator's]
+    #[arg(long, value_name = "TIME")]
+    pub detection_budget: Option<String>,
 }
 
 /// `kindred submit`.

@@ -154,6 +154,9 @@ impl Plan {
         program.flag("--stop-with-parent");
         program.arg("--listen", self.args.listen.to_string());
         program.arg("--state", &self.coordinator_dir);
+        if let Some(budget) = &self.args.detection_budget {
+            program.arg("--detection-budget", budget);
+        }
         Ok(program)
     }
 

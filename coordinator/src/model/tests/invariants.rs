@@ -12,6 +12,7 @@ const DEVICES: [u32; 3] = [2, 1, 1];
 #[derive(Clone, Copy, Debug)]
 enum Happening {
     Submit { n_ranks: u32 },
+    SubmitElastic { fewest: u32, n_more: u32 },
     Cancel { job: usize },
     Obey { node: usize },
     Report { node: usize },
@@ -32,6 +33,7 @@ fn happening() -> impl Strategy<Value = Happening> {
     let state = prop::sample::select(vec![
         RankState::Meeting,
         RankState::Training,
+        RankState::Parted,
         RankState::Stopping,
         RankState::Finished,
         RankState::Failed,
@@ -46,6 +48,7 @@ fn happening() -> impl Strategy<Value = Happening> {
     ]);
     prop_oneof![
         2 => (1..5_u32).prop_map(|n_ranks| Submit { n_ranks }),
+        2 => (1..4_u32, 1..3_u32).prop_map(|(fewest, n_more)| SubmitElastic { fewest, n_more }),
         1 => (0..8_usize).prop_map(|job| Cancel { job }),
         8 => node.clone().prop_map(|node| Obey { node }),
         4 => node.clone().prop_map(|node| Report { node }),
@@ -68,6 +71,9 @@ impl World {
             Happening::Submit { n_ranks } => {
                 self.submit(n_ranks);
             }
+            Happening::SubmitElastic { fewest, n_more } => {
+                self.submit_elastic(&(fewest..=fewest + n_more).collect::<Vec<_>>());
+            }
             Happening::Cancel { job } => {
                 // Whether it can be cancelled is none of this test's affair.
                 let _ = self.cancel(&format!("job-{job}").as_str().into());
@@ -85,7 +91,7 @@ impl World {
             Happening::Checkpoint { node, rank, step } => self.edit_any(&name(node), rank, |seen| {
                 let job_id = JobId::new(seen.job_id.as_str());
                 seen.checkpoints.push(checkpoint(&job_id, seen.generation, step));
-                seen.progress = Some(v1::Progress { step, ..Default::default() });
+                seen.progress = Some(v1::Progress { step, total_steps: 100, ..Default::default() });
             }),
             Happening::Replay { node, generation, state } => {
                 let order = v1::OrderedRank { job_id: "job-1".to_owned(), generation, ..Default::default() };
@@ -186,13 +192,14 @@ fn check_history(before: Option<&Job>, after: &Job) {
     }
 }
 
-/// J1: the ranks of a job that run are all of its newest generation, and no device has two.
+/// J1: the ranks of a job that run are all of its newest generation, or start for the next one; no device has two.
 fn check_orders(world: &World) {
     let mut devices = BTreeSet::new();
     for node in world.model.state().nodes() {
         for order in world.model.orders(&node.id) {
             let job = world.job(&order.job_id.as_str().into());
-            assert_eq!(order.generation, job.generation.0, "J1: two generations of {}", job.id);
+            let is_next = job.joining.as_ref().is_some_and(|it| it.generation.0 == order.generation);
+            assert!(is_next || order.generation == job.generation.0, "J1: two generations of {}", job.id);
             let may_run = order.action() == v1::ordered_rank::Action::Run;
             assert_eq!(may_run, job.live_generation().is_some());
             assert!(devices.insert((node.id.clone(), order.device_index)), "two ranks on one device");

@@ -1,5 +1,6 @@
 //! Events in, changes out: a small world of obedient agents around a model.
 
+mod elastic;
 mod invariants;
 mod membership;
 mod placement;
@@ -118,10 +119,11 @@ impl World {
 
     /// Lets all ranks of a job train at a step.
     fn train(&mut self, job_id: &JobId, step: u64) {
-        for rank in 0..self.job(job_id).submission.world_size.0 {
+        let live = self.job(job_id).live.as_ref().expect("a placed job");
+        for rank in 0..live.world_size().0 {
             self.edit(job_id, rank, |seen| {
                 seen.set_state(RankState::Training);
-                seen.progress = Some(v1::Progress { step, ..Default::default() });
+                seen.progress = Some(v1::Progress { step, total_steps: 1000, ..Default::default() });
             });
         }
         self.report_all();
@@ -142,6 +144,14 @@ impl World {
 
     fn submit(&mut self, n_ranks: u32) -> JobId {
         self.try_submit(&format!("request-{}", self.changes.len()), submission(n_ranks)).expect("a good job")
+    }
+
+    /// A job that may run with any of these numbers of ranks.
+    fn submit_elastic(&mut self, sizes: &[u32]) -> JobId {
+        let most = *sizes.last().expect("a number");
+        let world_sizes = sizes.iter().copied().map(WorldSize).collect();
+        let elastic = Submission { world_sizes, ..submission(most) };
+        self.try_submit(&format!("request-{}", self.changes.len()), elastic).expect("a good job")
     }
 
     fn try_submit(&mut self, request_id: &str, submission: Submission) -> Result<JobId, Failure> {
@@ -216,6 +226,7 @@ fn submission(n_ranks: u32) -> Submission {
         name: "test".to_owned(),
         world_size: WorldSize(n_ranks),
         needs_gpu: false,
+        world_sizes: vec![],
         user_failures: 0,
         infrastructure_failures: 4,
         no_progress: 2,

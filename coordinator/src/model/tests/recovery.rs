@@ -37,6 +37,41 @@ fn a_lost_rank_is_replaced_and_the_others_go_on_in_place() {
 }
 
 #[test]
+fn ranks_that_lost_one_another_meet_again_in_place() {
+    let (mut world, job_id) = World::running(&[1, 1], 2);
+    let part = |seen: &mut v1::ObservedRank| seen.set_state(RankState::Parted);
+    world.edit(&job_id, 0, part);
+    world.report_all();
+    world.pass(Duration::from_secs(3));
+    assert_eq!(world.job(&job_id).generation, Generation(1), "rank 1 may say more");
+    let before = world.job(&job_id).live.as_ref().expect("it runs").members.clone();
+    world.edit(&job_id, 1, part);
+    world.report_all();
+    let live = world.job(&job_id).live.as_ref().expect("the next generation is there at once");
+    assert_eq!((live.generation, &live.members), (Generation(2), &before));
+    assert_eq!(last_fault(&world, &job_id).reason, Reason::PeerLost);
+    assert_eq!(world.job(&job_id).spent.infrastructure, 1);
+}
+
+#[test]
+fn a_rank_that_parted_goes_on_beside_a_new_one_once_its_peers_node_is_lost() {
+    let (mut world, job_id) = World::running(&[1, 1, 1], 2);
+    let placement = |world: &World, rank: usize| {
+        world.job(&job_id).live.as_ref().expect("it runs").members[rank].placement.clone()
+    };
+    let (kept, lost) = (placement(&world, 0), placement(&world, 1));
+    world.edit(&job_id, 0, |seen| seen.set_state(RankState::Parted));
+    world.agents.remove(lost.node_id.as_str());
+    for _ in 0..4 {
+        world.pass(LEASE / 3);
+        world.report_all();
+    }
+    assert_eq!(world.job(&job_id).generation, Generation(2));
+    assert_eq!(placement(&world, 0), kept);
+    assert_ne!(placement(&world, 1).node_id, lost.node_id);
+}
+
+#[test]
 fn a_fault_of_everyones_opens_the_next_generation_once_all_ranks_are_gone() {
     let (mut world, job_id) = World::running(&[2], 2);
     world.fail(&job_id, 1, Reason::Internal);

@@ -4,7 +4,7 @@
 //! (`talk`), the lines that it writes (`output`), and the watch over the process itself (`process`).
 //! Dropping the future kills the process: no rank outlives its agent.
 
-use std::{path::PathBuf, time::Duration};
+use std::{fmt::Display, path::PathBuf, time::Duration};
 
 use kindred_ipc::Start;
 use kindred_proto::{
@@ -42,6 +42,8 @@ pub struct Launch {
     pub n_threads: u32,
     /// How long it may take to stop once it is asked to.
     pub grace: Duration,
+    /// It is hung when it says nothing for longer; without it never.
+    pub hang_grace: Option<Duration>,
     /// Its first message.
     pub start: Start,
 }
@@ -65,6 +67,8 @@ pub enum Event {
     Meeting,
     /// Its steps begin.
     Training,
+    /// Its peers are gone, as the line says; it waits for the next generation.
+    Parted(v1::LogLine),
     /// Its newest progress.
     Progress(v1::Progress),
     /// Points of series.
@@ -110,10 +114,7 @@ impl Wires {
 pub async fn supervise(launch: Launch, wires: Wires) {
     let outcome = match run(&launch, &wires).await {
         Ok(outcome) => outcome,
-        Err(error) => {
-            let text = format!("rank {} on {}: {error}", launch.key.rank, launch.node_name);
-            Outcome::Failed(launch.failure(Reason::RankExited, text))
-        }
+        Err(error) => Outcome::Failed(launch.failure(&wires, Reason::RankExited, format_args!(": {error}"))),
     };
     let _ = std::fs::remove_file(&launch.socket);
     wires.tell(&launch.key, Event::Ended(outcome)).await;
@@ -139,11 +140,11 @@ async fn run(launch: &Launch, wires: &Wires) -> Result<Outcome, Error> {
         process::spawn(launch).map_err(|source| Error::Spawn { path: launch.program.clone(), source })?;
     wires.tell(&launch.key, Event::Spawned { pid: process.pid }).await;
 
-    let (talked, exited) = (CancellationToken::new(), CancellationToken::new());
+    let (talked, exited) = (talk::Over::default(), CancellationToken::new());
     let tail = output::Tail::default();
     let conversation = async {
-        let said = within(&exited, talk::talk(launch, wires, listener)).await;
-        talked.cancel();
+        let said = within(&exited, talk::talk(launch, wires, listener, &talked)).await;
+        talked.over.cancel();
         said.flatten()
     };
     let pumps = within(&exited, output::pump(launch, wires, pipes, &tail));
@@ -155,11 +156,12 @@ async fn run(launch: &Launch, wires: &Wires) -> Result<Outcome, Error> {
     let (said, _, end) = tokio::join!(conversation, pumps, watch);
     if end.was_asked && end.was_killed {
         let grace_ms = launch.grace.as_millis();
-        let message = format!("rank {} did not stop within {grace_ms} ms and was killed", launch.key.rank);
+        let rank = launch.now(wires).rank;
+        let message = format!("rank {rank} did not stop within {grace_ms} ms and was killed");
         let line = v1::LogLine { level: v1::LogLevel::Warn.into(), message, ..Default::default() };
         wires.tell(&launch.key, Event::Line(launch.attribute(wires, line))).await;
     }
-    Ok(outcome::outcome(launch, said, &end, &tail))
+    Ok(outcome::outcome(launch, wires, said, &end, &tail))
 }
 
 /// Runs a future to its end, but not for long after the process is gone: a grandchild may hold a pipe open.
@@ -176,9 +178,11 @@ async fn within<T>(exited: &CancellationToken, future: impl Future<Output = T>) 
 }
 
 impl Launch {
-    /// A failure that this rank met.
-    fn failure(&self, reason: Reason, message: impl Into<String>) -> v1::Failure {
-        (&Failure::new(reason, message).met_by(self.start.node_id.clone(), self.key.rank)).into()
+    /// A failure that this rank met, as `what` says.
+    fn failure(&self, wires: &Wires, reason: Reason, what: impl Display) -> v1::Failure {
+        let rank = self.now(wires).rank;
+        let message = format!("rank {rank} on {}{what}", self.node_name);
+        (&Failure::new(reason, message).met_by(self.start.node_id.clone(), rank)).into()
     }
 
     /// Which rank the process is now.
@@ -195,8 +199,8 @@ impl Launch {
         if line.time_unix_ms == 0 {
             line.time_unix_ms = telemetry::unix_ms();
         }
-        line.generation = self.now(wires).generation.0;
-        line.rank = Some(self.key.rank.0);
+        let RankKey { generation, rank, .. } = self.now(wires);
+        (line.generation, line.rank) = (generation.0, Some(rank.0));
         line.node_id = self.start.node_id.to_string();
         line
     }

@@ -4,7 +4,7 @@ use std::os::unix::process::ExitStatusExt;
 
 use kindred_proto::{failure::Reason, v1};
 
-use super::{Launch, output::Tail, process::End};
+use super::{Launch, Wires, output::Tail, process::End};
 
 /// What became of a rank.
 #[derive(Clone, Debug, PartialEq)]
@@ -19,17 +19,17 @@ pub enum Outcome {
 
 /// Decides: the last word counts; without one, the end of a rank that was asked to stop is a stop, and any other a
 /// failure that carries the last lines of standard error.
-pub fn outcome(launch: &Launch, said: Option<Outcome>, end: &End, tail: &Tail) -> Outcome {
+pub fn outcome(launch: &Launch, wires: &Wires, said: Option<Outcome>, end: &End, tail: &Tail) -> Outcome {
     match said {
         Some(word) => word,
         None if end.was_asked => Outcome::Stopped,
         None => {
-            let mut message = format!("rank {} on {} {}", launch.key.rank, launch.node_name, manner(end));
+            let mut message = format!(" {}", manner(end));
             let tail = tail.text();
             if !tail.is_empty() {
                 message = format!("{message}; its last lines:\n{tail}");
             }
-            Outcome::Failed(launch.failure(Reason::RankExited, message))
+            Outcome::Failed(launch.failure(wires, Reason::RankExited, message))
         }
     }
 }

@@ -13,9 +13,8 @@ use tokio::{
     sync::watch,
     time::{Instant, sleep_until},
 };
-use tokio_util::sync::CancellationToken;
 
-use super::{Launch, Stop};
+use super::{Launch, Stop, talk::Over};
 use crate::config::EXIT_TIMEOUT;
 
 /// A process that leads a group of its own. Dropping it kills the group.
@@ -78,11 +77,11 @@ pub fn spawn(launch: &Launch) -> io::Result<(Process, Pipes)> {
 
 impl Process {
     /// Waits for the end. Kills when the rank does not end within `grace` of being asked, or soon after its
-    /// conversation is over.
+    /// conversation is over; at once when it is hung.
     pub async fn watch(
         &mut self,
         mut stop: watch::Receiver<Option<Stop>>,
-        talked: &CancellationToken,
+        talked: &Over,
         grace: Duration,
     ) -> End {
         let (mut was_asked, mut was_killed, mut has_talked) = (false, false, false);
@@ -96,9 +95,10 @@ impl Process {
                     was_asked = true;
                     deadline = sooner(deadline, grace);
                 }
-                () = talked.cancelled(), if !has_talked => {
+                () = talked.over.cancelled(), if !has_talked => {
                     has_talked = true;
-                    deadline = sooner(deadline, EXIT_TIMEOUT);
+                    let is_hung = talked.is_hung.is_cancelled();
+                    deadline = sooner(deadline, if is_hung { Duration::ZERO } else { EXIT_TIMEOUT });
                 }
                 () = sleep_until(due), if deadline.is_some() && !was_killed => {
                     was_killed = true;

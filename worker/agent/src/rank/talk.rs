@@ -1,6 +1,6 @@
 //! The conversation between the agent and a rank over the rank's socket.
 
-use std::io;
+use std::{io, time::Duration};
 
 use kindred_ipc::{FromRank, MAX_FRAME_BYTES, ToRank, Wire};
 use kindred_proto::{failure::Reason, v1};
@@ -12,7 +12,10 @@ use tokio::{
     time::timeout,
 };
 use tokio_stream::StreamExt;
-use tokio_util::codec::{FramedRead, LengthDelimitedCodec};
+use tokio_util::{
+    codec::{FramedRead, LengthDelimitedCodec},
+    sync::CancellationToken,
+};
 
 use super::{Event, Launch, Outcome, Stop, Wires};
 use crate::config::HELLO_TIMEOUT;
@@ -31,19 +34,35 @@ enum Error {
     OtherVersion { theirs: String, ours: String },
     #[error("broke the protocol: {0}")]
     Protocol(String),
+    #[error("said nothing for {} s: it is hung, and was killed", .0.as_secs_f64())]
+    Hung(Duration),
     #[error("cannot be spoken to: {0}")]
     Io(#[from] io::Error),
 }
 
-/// Speaks with the rank until it has said its last word, which is returned, or hangs up.
-pub async fn talk(launch: &Launch, wires: &Wires, listener: UnixListener) -> Option<Outcome> {
-    match converse(launch, wires, listener).await {
-        Ok(word) => word,
-        Err(error) => {
-            let text = format!("rank {} on {} {error}", launch.key.rank, launch.node_name);
-            Some(Outcome::Failed(launch.failure(Reason::RankExited, text)))
-        }
+/// That a conversation is over.
+#[derive(Debug, Default)]
+pub struct Over {
+    /// It is.
+    pub over: CancellationToken,
+    /// It is because the rank is hung.
+    pub is_hung: CancellationToken,
+}
+
+/// Speaks with the rank until it has said its last word, which is returned, or hangs up, or says nothing for too long.
+pub async fn talk(launch: &Launch, wires: &Wires, listener: UnixListener, over: &Over) -> Option<Outcome> {
+    let error = match converse(launch, wires, listener).await {
+        Ok(word) => return word,
+        Err(error) => error,
+    };
+    let reason = match error {
+        Error::Hung(_) => Reason::RankHung,
+        _ => Reason::RankExited,
+    };
+    if reason == Reason::RankHung {
+        over.is_hung.cancel();
     }
+    Some(Outcome::Failed(launch.failure(wires, reason, format_args!(" {error}"))))
 }
 
 async fn converse(launch: &Launch, wires: &Wires, listener: UnixListener) -> Result<Option<Outcome>, Error> {
@@ -105,7 +124,7 @@ async fn listen(
     answers: mpsc::Sender<ToRank>,
 ) -> Result<Option<Outcome>, Error> {
     let mut calls = JoinSet::new();
-    while let Some(message) = next(frames).await? {
+    while let Some(message) = next_in_time(launch, frames).await? {
         while calls.try_join_next().is_some() {}
         let event = match message {
             FromRank::StoreCall { call, operation } => {
@@ -125,6 +144,7 @@ async fn listen(
                 });
                 Event::AskCommit { checkpoint, answer }
             }
+            FromRank::Alive => continue,
             other => match heard(launch, wires, other)? {
                 Heard::Event(event) => event,
                 Heard::LastWord(word) => return Ok(Some(word)),
@@ -133,6 +153,14 @@ async fn listen(
         wires.tell(&launch.key, event).await;
     }
     Ok(None)
+}
+
+async fn next_in_time(
+    launch: &Launch,
+    frames: &mut Frames<impl tokio::io::AsyncRead + Unpin>,
+) -> Result<Option<FromRank>, Error> {
+    let Some(patience) = launch.hang_grace else { return next(frames).await };
+    timeout(patience, next(frames)).await.map_err(|_| Error::Hung(patience))?
 }
 
 /// Reads on when nothing can be written any more.
@@ -180,7 +208,7 @@ fn heard(launch: &Launch, wires: &Wires, message: FromRank) -> Result<Heard, Err
     Ok(match message {
         FromRank::Meeting => Heard::Event(Event::Meeting),
         FromRank::Training => Heard::Event(Event::Training),
-        FromRank::Parted(Wire(failure)) => Heard::Event(Event::Line(launch.attribute(
+        FromRank::Parted(Wire(failure)) => Heard::Event(Event::Parted(launch.attribute(
             wires,
             v1::LogLine { level: v1::LogLevel::Warn.into(), message: failure.message, ..Default::default() },
         ))),
@@ -195,10 +223,12 @@ fn heard(launch: &Launch, wires: &Wires, message: FromRank) -> Result<Heard, Err
         FromRank::Finished(Wire(result)) => Heard::LastWord(Outcome::Finished(result)),
         FromRank::Stopped => Heard::LastWord(Outcome::Stopped),
         FromRank::Failed(Wire(failure)) => {
-            let (node_id, rank) = (launch.start.node_id.to_string(), Some(launch.key.rank.0));
+            let (node_id, rank) = (launch.start.node_id.to_string(), Some(launch.now(wires).rank.0));
             Heard::LastWord(Outcome::Failed(kindred_proto::v1::Failure { node_id, rank, ..failure }))
         }
-        FromRank::Hello { .. } => return Err(Error::Protocol("it says Hello twice".to_owned())),
+        FromRank::Hello { .. } | FromRank::Alive => {
+            return Err(Error::Protocol("it says Hello twice".to_owned()));
+        }
         FromRank::StoreCall { .. } | FromRank::AskCommit { .. } => {
             return Err(Error::Protocol("a question came where none is answered".to_owned()));
         }

@@ -59,6 +59,9 @@ impl Coordinator {
         let (orders, _) = watch::channel(v1::AgentOrders {
             lease_ms: 10_000,
             report_interval_ms: 100,
+            abort_grace_ms: 5_000,
+            meeting_timeout_ms: 60_000,
+            collective_timeout_ms: 60_000,
             ..Default::default()
         });
         let (seen, reports) = watch::channel(Vec::new());

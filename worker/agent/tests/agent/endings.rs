@@ -63,6 +63,19 @@ async fn noise_on_the_socket_is_a_failure() {
 }
 
 #[tokio::test]
+async fn a_rank_that_says_nothing_for_too_long_is_hung_and_killed_at_once() {
+    let coordinator = Coordinator::start().await;
+    coordinator.orders.send_modify(|orders| orders.hang_grace_ms = 500);
+    let _node = Node::start(coordinator.address);
+    coordinator.order(vec![run(1, 0, "train hang")]);
+    let training = coordinator.rank(1, RankState::Training).await;
+    let failure = coordinator.rank(1, RankState::Failed).await.failure.expect("says why");
+    assert_eq!((failure.reason(), failure.kind()), (FailureReason::RankHung, FailureKind::Retryable));
+    assert_eq!(failure.message, "rank 0 on node-a said nothing for 0.5 s: it is hung, and was killed");
+    gone(training.pid).await;
+}
+
+#[tokio::test]
 async fn a_program_that_is_not_there_is_named() {
     let coordinator = Coordinator::start().await;
     let _node =

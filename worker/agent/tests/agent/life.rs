@@ -75,18 +75,34 @@ async fn a_rank_that_hangs_on_stop_is_killed_after_the_grace_period() {
 }
 
 #[tokio::test]
-async fn a_superseded_rank_of_another_number_is_stopped_before_the_new_one_starts() {
+async fn a_rank_goes_on_in_its_process_under_another_number_of_a_newer_generation() {
+    let coordinator = Coordinator::start().await;
+    let _node = Node::start(coordinator.address);
+    let order = run(1, 0, "train await-stop");
+    coordinator.order(vec![order.clone()]);
+    let old = coordinator.rank(1, RankState::Training).await;
+    let newer = v1::OrderedRank { generation: 2, rank: 1, ..order };
+    coordinator.order(vec![newer.clone()]);
+    let is_it = |rank: &v1::ObservedRank| (rank.generation, rank.rank, rank.pid) == (2, 1, old.pid);
+    let report = coordinator.report(|report| report.ranks.iter().any(is_it)).await;
+    assert_eq!(report.ranks.len(), 1, "{report:?}");
+    coordinator.order(vec![stop(newer)]);
+    coordinator.rank(2, RankState::Stopped).await;
+    gone(old.pid).await;
+}
+
+#[tokio::test]
+async fn a_superseded_rank_on_another_device_is_stopped_and_never_starts_again() {
     let coordinator = Coordinator::start().await;
     let node = Node::start(coordinator.address);
     let gate = node.gate("gate");
     coordinator.order(vec![run(1, 0, "train await-stop")]);
     let old = coordinator.rank(1, RankState::Training).await;
-    let other = run(2, 0, format!("train gate:{} await-stop", gate.path().display()));
-    coordinator.order(vec![v1::OrderedRank { rank: 1, ..other }]);
+    coordinator.order(vec![run(2, 1, format!("train gate:{} await-stop", gate.path().display()))]);
     let _held = gate.reached().await;
     gone(old.pid).await;
     let n_seen = coordinator.n_seen();
-    coordinator.order(vec![run(1, 1, "train await-stop")]);
+    coordinator.order(vec![run(1, 0, "train await-stop")]);
     let is_stopping = |rank: &v1::ObservedRank| rank.generation == 2 && rank.state() == RankState::Stopping;
     let report = coordinator.report_after(n_seen, |report| report.ranks.iter().any(is_stopping)).await;
     assert!(

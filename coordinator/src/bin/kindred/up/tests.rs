@@ -2,7 +2,14 @@ use super::*;
 
 fn up(state: &Path) -> Up {
     let listen = "127.0.0.1:0".parse().expect("an address");
-    Up { workers: 1, devices_per_worker: None, state: state.to_owned(), data_root: None, listen }
+    Up {
+        workers: 1,
+        state: state.to_owned(),
+        listen,
+        devices_per_worker: None,
+        data_root: None,
+        detection_budget: None,
+    }
 }
 
 #[test]

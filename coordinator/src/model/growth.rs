@@ -1,0 +1,141 @@
+//! More ranks for a job that trains with fewer than it may have.
+//!
+//! Those that join start beside the ones that train, for the next generation: the job goes on meanwhile. Once all of them are
+//! ready to meet, that generation opens with both.
+
+use kindred_proto::{
+    ids::{CheckpointId, Generation, Rank, Step},
+    v1,
+};
+
+use super::{Change, Job, JobChange, JobState, LiveGeneration, Model, Placement, Timestamp, rank::Seat};
+
+/// Ranks that start for the next generation of a job.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Joining {
+    /// The generation.
+    pub generation: Generation,
+    /// Their places, by rank from the size of the live generation on.
+    pub placements: Vec<Placement>,
+}
+
+/// How often more ranks were wanted in vain.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct FailedJoins {
+    n_in_a_row: u32,
+    newest: Option<Timestamp>,
+}
+
+impl FailedJoins {
+    /// Another one.
+    pub(super) fn note(&mut self, at: Timestamp) {
+        self.n_in_a_row = self.n_in_a_row.saturating_add(1);
+        self.newest = Some(at);
+    }
+}
+
+impl Job {
+    /// The ranks that join, with their numbers.
+    pub(super) fn joiners(&self) -> impl Iterator<Item = (Rank, &Placement)> {
+        let n_there = self.live.as_ref().map_or(0, |live| live.world_size().0);
+        (n_there..).map(Rank).zip(self.joining.iter().flat_map(|joining| &joining.placements))
+    }
+
+    /// A number for a generation that no rank was ordered for yet.
+    pub(super) fn next_generation(&self) -> Generation {
+        self.generation.max(self.ordered).next()
+    }
+}
+
+impl Model {
+    /// Whether those that join are ready, or cannot; nothing while they start.
+    pub(super) fn decide_joining(
+        &self,
+        now: Timestamp,
+        job: &Job,
+        live: &LiveGeneration,
+    ) -> Option<JobChange> {
+        let joining = job.joining.as_ref()?;
+        if let Some(reason) = job.joiners().find_map(|(rank, place)| self.cannot_join(now, job, rank, place))
+        {
+            return Some(JobChange::JoinEnds { reason });
+        }
+        let is_ready = |(rank, placement)| {
+            let seen = self.observed_joiner(job, rank, placement);
+            seen.is_some_and(|seen| seen.state() == v1::RankState::Meeting)
+        };
+        let may_change =
+            job.state == JobState::Running && Seat::all(job, live).all(|seat| self.holds_state(seat));
+        if !may_change || !job.joiners().all(is_ready) {
+            return None;
+        }
+        let there = live.members.iter().map(|member| member.placement.clone());
+        Some(JobChange::Placed {
+            generation: joining.generation,
+            placements: there.chain(joining.placements.iter().cloned()).collect(),
+            resume_from: job.newest_checkpoint().map(|it| CheckpointId::new(it.id.as_str())),
+        })
+    }
+
+    /// Lets more ranks start for jobs that may have more, where no job waits for such devices.
+    pub(super) fn decide_growth(&self, now: Timestamp) -> Vec<Change> {
+        let mut claims: Vec<_> = self.state.active_jobs().filter(|job| job.wants_placement()).collect();
+        let mut changes = vec![];
+        for job in self.state.active_jobs() {
+            let is_claimed =
+                claims.iter().any(|other| other.submission.device_kind() == job.submission.device_kind());
+            if let Some(change) = self.more_ranks(now, job).filter(|_| !is_claimed) {
+                changes.push(Change::job(&job.id, now, change));
+                // What is free counts for one job a turn.
+                claims.push(job);
+            }
+        }
+        changes
+    }
+
+    fn more_ranks(&self, now: Timestamp, job: &Job) -> Option<JobChange> {
+        let live = job.live.as_ref().filter(|live| live.ending_since.is_none())?;
+        let (n_there, most) = (live.members.len(), job.submission.sizes().next()?);
+        let is_training =
+            job.state == JobState::Running && Seat::all(job, live).all(|seat| self.holds_state(seat));
+        if n_there >= most || !is_training || job.joining.is_some() || !self.is_worth_it(now, job) {
+            return None;
+        }
+        let larger = job.submission.sizes().filter(|size| *size > n_there);
+        let placements = self.free_devices(now, job, larger.map(|size| size - n_there))?;
+        Some(JobChange::Joins { generation: job.next_generation(), placements })
+    }
+
+    /// A step is taken and more follow, and those that could not join lately have had time to be mended.
+    fn is_worth_it(&self, now: Timestamp, job: &Job) -> bool {
+        let goes_on = self.observed.progress(&job.id).is_some_and(|seen| seen.step < seen.total_steps);
+        let has_stepped = self.observed.reached(&job.id, job.generation) > Step(0);
+        let pause = self.rules.hold_after_loss * 2_u32.pow(job.failed_joins.n_in_a_row.clamp(1, 7) - 1);
+        let is_time = job.failed_joins.newest.is_none_or(|newest| now.since(newest) >= pause);
+        goes_on && has_stepped && is_time
+    }
+
+    /// Why a rank does not come; none while it may.
+    fn cannot_join(&self, now: Timestamp, job: &Job, rank: Rank, placement: &Placement) -> Option<String> {
+        let name = &placement.node_name;
+        let Some(contact) = self.observed.contact(&placement.node_id) else {
+            return self.is_lost(now, &placement.node_id).then(|| format!("{name} is lost"));
+        };
+        if contact.incarnation() != placement.incarnation {
+            return Some(format!("the agent of {name} started anew"));
+        }
+        if contact.report.leaving || self.is_lost(now, &placement.node_id) {
+            return Some(format!("{name} is gone"));
+        }
+        use v1::RankState::{Failed, Finished, Stopped};
+        let seen = self.observed_joiner(job, rank, placement)?;
+        let is_over = matches!(seen.state(), Failed | Finished | Stopped);
+        let why = seen.failure.as_ref().map_or("it stopped without an order", |failure| &failure.message);
+        is_over.then(|| format!("rank {rank} on {name}: {why}"))
+    }
+
+    fn observed_joiner(&self, job: &Job, rank: Rank, placement: &Placement) -> Option<&v1::ObservedRank> {
+        let contact = self.observed.contact(&placement.node_id)?;
+        contact.rank(&job.id, job.joining.as_ref()?.generation, rank)
+    }
+}
