@@ -78,6 +78,17 @@ mod tests {
 
     proptest! {
         #[test]
+        fn d1_a_step_has_the_same_samples_in_the_same_order_at_any_world_size(
+            step in 0_u64..100, n_images in 48_u64..300, world_size in prop::sample::select(vec![1_u32, 2, 3, 4, 6])
+        ) {
+            let ids = |world_size: u32| -> Vec<u64> {
+                let plan = |rank| Plan::new(n_images, 12, (rank, world_size), 5).expect("sizes fit");
+                (0..world_size).flat_map(|rank| plan(rank).sample_ids(step)).collect()
+            };
+            prop_assert_eq!(ids(world_size), ids(1));
+        }
+
+        #[test]
         fn d1_shards_are_disjoint_and_cover_the_data_at_any_world_size(
             batch in 1u32..9, world_size in 1u32..9, n_steps in 1u64..9, rest_share in 0.0f64..1.0, epoch in 0u64..99,
         ) {

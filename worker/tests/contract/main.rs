@@ -4,6 +4,7 @@ use kindred_proto::recipe::Method;
 use kindred_worker::collective::Collective;
 use tch::{Kind, Tensor};
 
+mod elastic;
 mod identities;
 mod lost_peer;
 mod ranks;

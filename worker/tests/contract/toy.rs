@@ -13,7 +13,7 @@ use kindred_worker::{
 use tch::{Device, Kind, Tensor, no_grad};
 
 /// Images per step over all ranks.
-pub const GLOBAL_BATCH: i64 = 16;
+const GLOBAL_BATCH: i64 = 16;
 
 /// Every method, and every form of it that takes another path: a name and its part of the recipe.
 pub const METHODS: &[(&str, &str)] = &[
@@ -146,7 +146,7 @@ pub fn transformer(spec: &JobSpec) -> JobSpec {
     spec
 }
 
-/// Steps of an epoch; the training set has [`GLOBAL_BATCH`] times as many images.
+/// Steps of an epoch; the training set has as many times the images of a step.
 const STEPS_PER_EPOCH: u64 = 10;
 
 /// Classes of their labels.
@@ -155,17 +155,23 @@ const N_CLASSES: u32 = 4;
 /// Side of the patterns.
 const SIZE: i64 = 16;
 
+/// Images of a step, N.
+fn n_images(recipe: &Recipe) -> i64 {
+    recipe.training.global_batch.into()
+}
+
 /// The images of a step of an epoch as they are: one smooth pattern each, in all channels. `[N, C, 16, 16]`.
-fn patterns(n_channels: i64, step_of_epoch: u64) -> Tensor {
-    let coarse = noise(step_of_epoch, "pattern", &[GLOBAL_BATCH, 1, 4, 4]);
+fn patterns(recipe: &Recipe, step_of_epoch: u64) -> Tensor {
+    let coarse = noise(step_of_epoch, "pattern", &[n_images(recipe), 1, 4, 4]);
+    let n_channels = recipe.data.channels().into();
     coarse.upsample_bilinear2d([SIZE, SIZE], false, None, None).repeat([1, n_channels, 1, 1])
 }
 
 /// The views of the images of a step: the images, scaled, with noise of its own a view and patch. `[N P, C, S, S]` each; the
 /// first is of 16 pixels, the others are in proportion.
 pub fn images(recipe: &Recipe, step: u64, kind: Kind) -> Vec<Tensor> {
-    let (n_channels, whole) = (recipe.data.channels().into(), i64::from(recipe.views[0].crop.size));
-    let patterns = patterns(n_channels, step % STEPS_PER_EPOCH);
+    let whole = i64::from(recipe.views[0].crop.size);
+    let patterns = patterns(recipe, step % STEPS_PER_EPOCH);
     let view = |(idx, view): (usize, &View)| {
         let (size, n_patches) = (i64::from(view.output_size()) * SIZE / whole, i64::from(view.n_patches()));
         let patterns = patterns.upsample_bilinear2d([size, size], false, None, None);
@@ -186,6 +192,7 @@ fn noise(seed: u64, name: &str, shape: &[i64]) -> Tensor {
 pub type Named = Vec<(String, Tensor)>;
 
 /// What one rank saw.
+#[derive(Default)]
 pub struct Trace {
     /// Its loss at each step.
     pub losses: Vec<f64>,
@@ -209,14 +216,14 @@ impl Rank {
     pub fn new(spec: &JobSpec, collective: Collective) -> Self {
         // Ranks of one process would wait for one another's threads.
         tch::set_num_threads(1);
-        let n_images = STEPS_PER_EPOCH * GLOBAL_BATCH as u64;
+        let n_images = STEPS_PER_EPOCH * u64::from(spec.recipe.training.global_batch);
         let labels: Vec<u32> = (0..n_images as u32).map(|image| image % N_CLASSES).collect();
         let n_channels = spec.recipe.data.channels();
         let images = Images { n_channels, n_images, labels: Some(&labels), n_classes: N_CLASSES };
         let method = methods::build(spec, &images, Device::Cpu).expect("the processor is there");
         let kind = method.parameters()[0].1.kind();
         let trainer = Trainer::new(method, spec, collective).expect("all ranks are alike");
-        let trace = Trace { losses: Vec::new(), gradients: Vec::new(), states: Vec::new() };
+        let trace = Trace::default();
         let (recipe, lr) = (spec.recipe.clone(), spec.recipe.optimizer.lr());
         Self { trainer, trace, recipe, kind, lr }
     }
@@ -236,16 +243,17 @@ impl Rank {
     /// As [`Rank::steps`], with peers that may be lost.
     pub fn try_steps(&mut self, start: u64, end: u64) -> Result<(), Error> {
         let collective = self.trainer.collective().clone();
-        let share = GLOBAL_BATCH / i64::from(collective.world_size());
+        let n_images = n_images(&self.recipe);
+        let share = n_images / i64::from(collective.world_size());
         let first = share * i64::from(collective.rank());
         for step in start..end {
             let images = images(&self.recipe, step, self.kind);
             let of_this_rank = |view: &Tensor| {
-                let n_patches = view.size()[0] / GLOBAL_BATCH;
+                let n_patches = view.size()[0] / n_images;
                 view.narrow(0, n_patches * first, n_patches * share)
             };
             let views = images.iter().map(of_this_rank).collect();
-            let first_sample = (step % STEPS_PER_EPOCH) as i64 * GLOBAL_BATCH + first;
+            let first_sample = (step % STEPS_PER_EPOCH) as i64 * n_images + first;
             let samples_b = Tensor::arange(share, (Kind::Int64, Device::Cpu)) + first_sample;
             let at = At { step, total_steps: 100, steps_per_epoch: STEPS_PER_EPOCH };
             self.find_prototypes(&at);
@@ -274,9 +282,9 @@ impl Rank {
 
     /// As a rank does before a step; here each embeds all images.
     fn find_prototypes(&mut self, at: &At) {
-        let (kind, n_channels) = (self.kind, self.recipe.data.channels().into());
+        let (kind, recipe) = (self.kind, &self.recipe);
         let found = self.trainer.find_prototypes(at, |embed, _| {
-            let rows = (0..STEPS_PER_EPOCH).map(|step| embed(&patterns(n_channels, step).to_kind(kind)));
+            let rows = (0..STEPS_PER_EPOCH).map(|step| embed(&patterns(recipe, step).to_kind(kind)));
             Ok::<_, Error>(Tensor::cat(&rows.collect::<Result<Vec<_>, _>>()?, 0))
         });
         found.expect("no peer is lost");
@@ -299,6 +307,11 @@ impl Rank {
     /// Names of what gradients train.
     pub fn trained(&self) -> Vec<String> {
         self.trainer.method().parameters().into_iter().map(|(name, _)| name).collect()
+    }
+
+    /// What it saw since this was last asked.
+    pub fn take_trace(&mut self) -> Trace {
+        std::mem::take(&mut self.trace)
     }
 
     /// What it saw so far.
