@@ -1,6 +1,6 @@
 # The targets people expect. The work is done by the scripts under deploy/.
 
-.PHONY: help setup demo test test-full check build bench-step results clean
+.PHONY: help setup demo test test-full check build bench-step bench-recovery results clean
 
 help: ## Show this list.
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -25,6 +25,9 @@ build: setup ## The programs, optimised, in target/release.
 
 bench-step: setup ## A training step beside PyTorch's, in turns.
 	@deploy/bench/step.sh
+
+bench-recovery: setup ## What the loss of a rank costs, by phase, and how long a checkpoint holds training up.
+	@deploy/bench/recovery.sh
 
 results: setup ## Run what the results page lacks (hours), and write the page.
 	@deploy/results/results.sh

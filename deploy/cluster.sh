@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# Builds the programs and runs a coordinator and two workers on this machine: sourced by scripts that submit jobs.
+# Builds the programs and runs a coordinator and workers (two, if not said) on this machine: sourced by scripts that submit jobs.
 #
-#   source deploy/cluster.sh; start_cluster STATE_FOLDER
+#   source deploy/cluster.sh; start_cluster STATE_FOLDER [WORKERS]
 #
-# Afterwards $bin holds the programs and KINDRED_COORDINATOR the address. The cluster ends with the script.
+# Afterwards $bin holds the programs, KINDRED_COORDINATOR the address and $cluster the process id. The cluster ends with the script.
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 cd "$root"
@@ -14,10 +14,10 @@ build_programs() {
 }
 
 start_cluster() {
-  local state=$1 log=$1/up.log address=$1/coordinator/address
+  local state=$1 workers=${2:-2} log=$1/up.log address=$1/coordinator/address
   mkdir -p "$state"
   rm -f "$address"
-  "$bin/kindred" up --listen 127.0.0.1:0 --state "$state" --workers 2 --data-root "$root/.kindred/data" \
+  "$bin/kindred" up --listen 127.0.0.1:0 --state "$state" --workers "$workers" --data-root "$root/.kindred/data" \
     >"$log" 2>&1 &
   cluster=$!
   trap stop_cluster EXIT

@@ -59,7 +59,9 @@ pub fn connect(start: &Start, device: DeviceKind, link: &Link) -> Result<Collect
     let keys = LinkStore(link.clone());
     await_all(&keys, start, patience).map_err(Error::Meeting)?;
     let store = Store::new(Arc::new(keys), patience).map_err(Error::Meeting)?;
-    Collective::connect(&store, &options(start, device)).map_err(Error::Meeting)
+    let collective = Collective::connect(&store, &options(start, device)).map_err(Error::Meeting)?;
+    tracing::info!(world_size = start.world_size.0, "the group is formed");
+    Ok(collective)
 }
 
 /// Waits until every rank has started. A group itself waits no longer than for one of its operations, and ranks on
