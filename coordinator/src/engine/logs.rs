@@ -24,6 +24,9 @@ fn note_job(job_id: &str, change: &JobChange) {
         JobChange::Placed { generation, placements, .. } => {
             info!(job_id, generation = generation.0, world_size = placements.len(), "generation placed");
         }
+        JobChange::Began { generation, step } => {
+            info!(job_id, generation = generation.0, step = step.0, "generation began");
+        }
         JobChange::Runs => info!(job_id, "generation runs"),
         JobChange::RankEnded { rank, outcome } => note_end(job_id, rank.0, outcome),
         JobChange::CheckpointRecorded { checkpoint } => {
@@ -31,6 +34,9 @@ fn note_job(job_id: &str, change: &JobChange) {
         }
         JobChange::GenerationEnds { fault, reached, .. } => {
             warn!(job_id, step = reached.0, error = fault.message, "generation ends early");
+        }
+        JobChange::Sealed { generation, reached, .. } => {
+            debug!(job_id, generation = generation.0, step = reached.0, "generation sealed");
         }
         JobChange::GenerationOver => debug!(job_id, "generation is over"),
         JobChange::CancelRequested { reason } => info!(job_id, reason, "job cancelling"),

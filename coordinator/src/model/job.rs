@@ -6,7 +6,10 @@ use kindred_proto::{
     v1,
 };
 
-use super::{JobChange, LiveGeneration, Outcome, Submission, Timestamp, Wire, change::Charge, retry};
+use super::{
+    Fault, Faults, JobChange, Ledger, LiveGeneration, Outcome, Reached, Submission, Timestamp, Wire,
+    change::Charge, retry,
+};
 
 /// One job.
 #[derive(Clone, Debug, PartialEq)]
@@ -21,20 +24,28 @@ pub struct Job {
     pub reason: String,
     /// When it was accepted.
     pub created_at: Timestamp,
+    /// When it was placed for the first time.
+    pub placed_at: Option<Timestamp>,
     /// When all its ranks trained for the first time.
     pub started_at: Option<Timestamp>,
     /// When it reached a terminal state.
     pub ended_at: Option<Timestamp>,
     /// Count of its changes.
     pub revision: u64,
+    /// When the last of them was decided.
+    pub changed_at: Timestamp,
     /// Number of its newest generation; 0 before the first.
     pub generation: Generation,
     /// The newest generation until its last rank is gone.
     pub live: Option<LiveGeneration>,
     /// Recorded and not yet pushed out by newer ones, oldest first.
     pub checkpoints: Vec<Wire<v1::Checkpoint>>,
+    /// Which generation owns which steps.
+    pub ledger: Ledger,
     /// The retry budgets so far.
     pub spent: Spent,
+    /// What the newest generation with a fault met.
+    pub faults: Faults,
     /// The newest fault that ended a generation.
     pub last_fault: Option<Wire<v1::Failure>>,
     /// Why it failed.
@@ -124,13 +135,17 @@ impl Job {
             state: JobState::Pending,
             reason: "waits for placement".to_owned(),
             created_at: at,
+            placed_at: None,
             started_at: None,
             ended_at: None,
             revision: 1,
+            changed_at: at,
             generation: Generation(0),
             live: None,
             checkpoints: vec![],
+            ledger: Ledger::default(),
             spent: Spent::default(),
+            faults: Faults::default(),
             last_fault: None,
             failure: None,
             result: None,
@@ -165,18 +180,21 @@ impl Job {
     /// Lets a change happen.
     pub(super) fn evolve(&mut self, at: Timestamp, change: &JobChange) {
         self.revision += 1;
+        self.changed_at = at;
         match change {
             JobChange::Accepted { .. } => {}
             JobChange::Waits { reason } => self.reason.clone_from(reason),
             JobChange::Placed { generation, placements, resume_from } => {
                 let resume_from = resume_from.as_ref().and_then(|id| self.checkpoint(id)).cloned().map(Wire);
                 self.generation = *generation;
+                self.placed_at.get_or_insert(at);
                 self.live = Some(LiveGeneration::new(*generation, placements, resume_from));
                 self.enter(
                     JobState::Starting,
                     format!("the ranks of generation {generation} start and meet"),
                 );
             }
+            JobChange::Began { generation, step } => self.begin(at, *generation, *step),
             JobChange::Runs => {
                 self.started_at.get_or_insert(at);
                 self.enter(
@@ -188,6 +206,7 @@ impl Job {
                 if let Some(live) = &mut self.live {
                     live.end_rank(*rank, at, outcome);
                 }
+                self.note_fault(at, outcome);
                 self.keep_better_cause(outcome);
             }
             JobChange::CheckpointRecorded { checkpoint } => self.record(checkpoint),
@@ -196,6 +215,9 @@ impl Job {
                 self.stop_generation(at);
                 self.last_fault = Some(fault.clone());
                 self.enter(JobState::Recovering, format!("recovers: {}", fault.message));
+            }
+            JobChange::Sealed { generation, reached, heard_at } => {
+                self.ledger.seal(*generation, Reached { step: *reached, at: *heard_at });
             }
             JobChange::GenerationOver => self.live = None,
             JobChange::CancelRequested { reason } => {
@@ -229,6 +251,18 @@ impl Job {
     fn stop_generation(&mut self, at: Timestamp) {
         if let Some(live) = &mut self.live {
             live.ending_since.get_or_insert(at);
+        }
+    }
+
+    fn begin(&mut self, at: Timestamp, generation: Generation, step: Step) {
+        if let Some(live) = self.live.as_ref().filter(|live| live.generation == generation) {
+            self.ledger.begin(generation, live.world_size(), step, at);
+        }
+    }
+
+    fn note_fault(&mut self, at: Timestamp, outcome: &Outcome) {
+        if let Outcome::Failed { fault } = outcome {
+            self.faults.note(Fault { at, generation: self.generation, failure: fault.clone() });
         }
     }
 

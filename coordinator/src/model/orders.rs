@@ -37,6 +37,7 @@ fn order(job: &Job, live: &LiveGeneration) -> v1::OrderedRank {
         spec: Some(job.submission.spec.0.clone()),
         action: action.into(),
         resume_from: live.resume_from.as_ref().map(|checkpoint| checkpoint.0.clone()),
+        hold_commits: !job.ledger.knows(live.generation),
         ..Default::default()
     }
 }

@@ -9,7 +9,7 @@ use std::{path::PathBuf, time::Duration};
 use kindred_ipc::Start;
 use kindred_proto::{
     failure::{Failure, Reason},
-    ids::CheckpointId,
+    ids::{CheckpointId, Generation, Step},
     v1,
 };
 use tokio::{
@@ -63,8 +63,13 @@ pub enum Event {
     },
     /// It meets the others.
     Meeting,
-    /// Its steps begin.
-    Training,
+    /// Its generation has met, and steps begin.
+    Training {
+        /// The generation.
+        generation: Generation,
+        /// Steps taken before.
+        began_at: Step,
+    },
     /// Its newest progress.
     Progress(v1::Progress),
     /// Points of series.
