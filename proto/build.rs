@@ -4,7 +4,7 @@ use std::{env, error::Error, fs, path::PathBuf};
 
 use prost::Message;
 
-const FILES: [&str; 12] = [
+const FILES: [&str; 13] = [
     "kindred/v1/common.proto",
     "kindred/v1/data.proto",
     "kindred/v1/view.proto",
@@ -12,6 +12,7 @@ const FILES: [&str; 12] = [
     "kindred/v1/method.proto",
     "kindred/v1/optimization.proto",
     "kindred/v1/recipe.proto",
+    "kindred/v1/ledger.proto",
     "kindred/v1/job.proto",
     "kindred/v1/job_service.proto",
     "kindred/v1/node.proto",

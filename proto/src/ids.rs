@@ -110,4 +110,23 @@ impl CheckpointId {
     pub fn of(step: Step, generation: Generation) -> Self {
         Self(format!("step-{:012}-g{}", step.0, generation.0))
     }
+
+    /// The generation that writes it; none for a name that is not of a checkpoint.
+    pub fn generation(&self) -> Option<Generation> {
+        let (_, generation) = self.0.rsplit_once("-g")?;
+        generation.parse().ok().map(Generation)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_checkpoint_names_the_generation_that_writes_it() {
+        assert_eq!(CheckpointId::of(Step(120), Generation(3)).generation(), Some(Generation(3)));
+        for other in ["", "step-12", "step-12-g", "step-12-gx"] {
+            assert_eq!(CheckpointId::new(other).generation(), None, "{other}");
+        }
+    }
 }

@@ -2,7 +2,7 @@
 
 use kindred_proto::{
     failure::{Failure, Reason},
-    ids::{CheckpointId, JobId},
+    ids::{CheckpointId, Generation, JobId},
     job_spec::AnySpec,
     v1::{self, job_service_server::JobService},
 };
@@ -155,11 +155,13 @@ impl Jobs {
     }
 
     async fn metrics(&self, request: v1::ListMetricsRequest) -> Result<v1::ListMetricsResponse, Failure> {
-        let filter = (&request.job_id, &request.series, request.after_step);
+        let filter = (&request.job_id, &request.series, request.after_step, request.generation);
         let pages = Pages::new("metrics", filter, request.page_size, POINTS);
         let after = pages.cursor(&request.page_token)?.map(metric_cursor).transpose()?;
         let query = MetricQuery {
             series: request.series,
+            generation: (request.generation > 0).then_some(Generation(request.generation)),
+            spans: vec![],
             after_step: (request.after_step > 0).then_some(request.after_step),
             after,
             limit: pages.limit,

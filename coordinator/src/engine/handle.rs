@@ -90,7 +90,7 @@ impl Handle {
     /// `JOB_NOT_FOUND`.
     pub async fn get_job(&self, job_id: &JobId) -> Result<v1::Job, Failure> {
         let job_id = job_id.clone();
-        self.ask(move |_, model| model.job(&job_id).map(|job| model.job_view(job))).await
+        self.ask(move |now, model| model.job(&job_id).map(|job| model.job_view_at(now, job))).await
     }
 
     /// One page of jobs, newest first.
@@ -98,7 +98,7 @@ impl Handle {
     /// # Errors
     /// Only when the engine is gone.
     pub async fn list_jobs(&self, query: JobQuery) -> Result<JobPage, Failure> {
-        self.ask(move |_, model| Ok(list_jobs(model, &query))).await
+        self.ask(move |now, model| Ok(list_jobs(now, model, &query))).await
     }
 
     /// A job as it is, then again at every change; a slow reader misses states in between. Ends after a terminal
@@ -180,7 +180,12 @@ impl Handle {
     ///
     /// # Errors
     /// The refusal that ends the agent: `PROTOCOL_VERSION_UNSUPPORTED`, `SPEC_INVALID`, `STALE_GENERATION`.
-    pub async fn connect_agent(&self, first: v1::AgentReport) -> Result<AgentSession, Failure> {
+    pub async fn connect_agent(&self, mut first: v1::AgentReport) -> Result<AgentSession, Failure> {
+        // Nothing of an agent that is refused is stored, its telemetry neither.
+        let telemetry = std::mem::take(&mut first.telemetry);
+        let report = first.clone();
+        self.ask(move |_, model| model.check_report(&report)).await?;
+        first.telemetry = telemetry;
         AgentSession::open(self.inbox.clone(), self.telemetry.clone(), first).await
     }
 
@@ -206,8 +211,9 @@ impl Handle {
     /// # Errors
     /// `JOB_NOT_FOUND`, `JOURNAL_UNAVAILABLE` when they cannot be read.
     pub async fn list_metrics(&self, job_id: &JobId, query: MetricQuery) -> Result<MetricPage, Failure> {
-        self.get_job(job_id).await?;
-        Ok(self.telemetry.points(job_id, &query).await?)
+        let of_job = job_id.clone();
+        let spans = self.ask(move |_, model| Ok(model.job(&of_job)?.ledger.spans().collect())).await?;
+        Ok(self.telemetry.points(job_id, &MetricQuery { spans, ..query }).await?)
     }
 
     /// A job's log lines, oldest first; with `follow` until the job is over and its last lines came.
@@ -247,14 +253,14 @@ impl Handle {
     }
 }
 
-fn list_jobs(model: &Model, query: &JobQuery) -> JobPage {
+fn list_jobs(now: Timestamp, model: &Model, query: &JobQuery) -> JobPage {
     let is_wanted = |state: JobState| query.states.is_empty() || query.states.contains(&state.into());
     let jobs = model.state().jobs_before(query.after.as_ref()).filter(|job| is_wanted(job.state));
     let mut found: Vec<_> = jobs.take(query.limit.saturating_add(1)).collect();
     let has_more = found.len() > query.limit;
     found.truncate(query.limit);
     let next = found.last().filter(|_| has_more).map(|job| job.id.clone());
-    JobPage { jobs: found.into_iter().map(|job| model.job_view(job)).collect(), next }
+    JobPage { jobs: found.into_iter().map(|job| model.job_view_at(now, job)).collect(), next }
 }
 
 /// True when nothing follows.

@@ -28,6 +28,9 @@ fn note_job(job_id: &str, change: &JobChange) {
             info!(job_id, generation = generation.0, n_ranks = placements.len(), "more ranks start");
         }
         JobChange::JoinEnds { reason } => warn!(job_id, error = reason, "more ranks could not join"),
+        JobChange::Began { generation, step } => {
+            info!(job_id, generation = generation.0, step = step.0, "generation began");
+        }
         JobChange::Runs => info!(job_id, "generation runs"),
         JobChange::RankEnded { rank, outcome } => note_end(job_id, rank.0, outcome),
         JobChange::CheckpointRecorded { checkpoint } => {
@@ -35,6 +38,9 @@ fn note_job(job_id: &str, change: &JobChange) {
         }
         JobChange::GenerationEnds { fault, reached, .. } => {
             warn!(job_id, step = reached.0, error = fault.message, "generation ends early");
+        }
+        JobChange::Sealed { generation, reached, .. } => {
+            debug!(job_id, generation = generation.0, step = reached.0, "generation sealed");
         }
         JobChange::GenerationOver => debug!(job_id, "generation is over"),
         JobChange::CancelRequested { reason } => info!(job_id, reason, "job cancelling"),

@@ -83,6 +83,13 @@ pub enum JobChange {
         /// Why, in words.
         reason: String,
     },
+    /// The ranks of the live generation have met: all later steps are its own.
+    Began {
+        /// Which generation.
+        generation: Generation,
+        /// Steps that had been taken.
+        step: Step,
+    },
     /// All ranks of the live generation train.
     Runs,
     /// A rank of the newest generation is gone.
@@ -105,6 +112,15 @@ pub enum JobChange {
         charge: Charge,
         /// The last step that the generation is known to have taken.
         reached: Step,
+    },
+    /// The newest generation is over, or another takes its place: it can write nothing any more.
+    Sealed {
+        /// Which generation.
+        generation: Generation,
+        /// The last step that it is known to have taken.
+        reached: Step,
+        /// When that was heard of.
+        heard_at: Timestamp,
     },
     /// All ranks of the ended generation are gone.
     GenerationOver,

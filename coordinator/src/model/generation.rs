@@ -6,7 +6,9 @@ use kindred_proto::{
     v1,
 };
 
-use super::{Job, JobChange, JobState, Model, Outcome, Placement, Timestamp, Wire, rank::Seat, retry};
+use super::{
+    Job, JobChange, JobState, Model, Outcome, Placement, Reached, Timestamp, Wire, rank::Seat, retry,
+};
 
 /// The newest generation of a job, until its last rank is gone.
 #[derive(Clone, Debug, PartialEq)]
@@ -65,6 +67,10 @@ impl LiveGeneration {
 }
 
 impl Member {
+    fn is_finished(&self) -> bool {
+        matches!(self.ended, Some((_, Outcome::Finished { .. })))
+    }
+
     fn fault(&self) -> Option<(Timestamp, &v1::Failure)> {
         match &self.ended {
             Some((at, Outcome::Failed { fault })) => Some((*at, &fault.0)),
@@ -79,6 +85,9 @@ impl Model {
         let Some(live) = &job.live else {
             return if job.state == JobState::Cancelling { vec![JobChange::Cancelled] } else { vec![] };
         };
+        if let Some(beginning) = self.beginning(job, live) {
+            return vec![beginning];
+        }
         let mut changes = self.new_checkpoints(job, live);
         changes.extend(self.new_ends(now, job, live));
         if changes.is_empty() { self.decide_generation(now, job, live) } else { changes }
@@ -87,22 +96,29 @@ impl Model {
     fn decide_generation(&self, now: Timestamp, job: &Job, live: &LiveGeneration) -> Vec<JobChange> {
         let are_all_gone = live.members.iter().all(|member| member.ended.is_some());
         if live.ending_since.is_some() {
-            return if are_all_gone { vec![JobChange::GenerationOver] } else { vec![] };
+            return if are_all_gone { self.sealed(job, live, JobChange::GenerationOver) } else { vec![] };
         }
         let cause = self.cause(now, live, are_all_gone).cloned();
         if let Some(cause) = cause.or_else(|| self.parting(job, live)) {
-            let mut changes = retry::end_generation(job, &cause, self.reached(job));
+            let reached = self.reached(job).map_or(Step(0), |reached| reached.step);
+            let mut changes = retry::end_generation(job, &cause, reached);
             let is_tried_again = !changes.iter().any(|change| matches!(change, JobChange::Failed { .. }));
-            if is_tried_again && retry::spares_survivors(&cause) {
-                changes.extend(self.decide_regroup(now, job, live));
+            if is_tried_again
+                && retry::spares_survivors(&cause)
+                && let Some(next) = self.decide_regroup(now, job, live)
+            {
+                changes.extend(self.sealed(job, live, next));
             }
             return changes;
         }
         if are_all_gone {
-            return result(live).map(|result| JobChange::Succeeded { result }).into_iter().collect();
+            let succeeded = result(live).map(|result| JobChange::Succeeded { result });
+            return succeeded.map(|succeeded| self.sealed(job, live, succeeded)).unwrap_or_default();
         }
-        if let Some(change) = self.decide_joining(now, job, live) {
-            return vec![change];
+        match self.decide_joining(now, job, live) {
+            Some(next @ JobChange::Placed { .. }) => return self.sealed(job, live, next),
+            Some(change) => return vec![change],
+            None => {}
         }
         let is_starting = job.state == JobState::Starting;
         if is_starting && Seat::all(job, live).all(|seat| self.is_training(seat)) {
@@ -135,7 +151,31 @@ impl Model {
         is_parted.then(|| v1::Failure::from(&Failure::new(Reason::PeerLost, message.to_owned())))
     }
 
-    /// Checkpoints of ranks that still belong to the generation, not recorded before.
+    /// Where the generation goes on, once one of its ranks says so: they agree on it when they meet. What an ending
+    /// generation says comes too late, and nothing of it is left: its checkpoints wait for its row.
+    fn beginning(&self, job: &Job, live: &LiveGeneration) -> Option<JobChange> {
+        if job.live_generation().is_none() || job.ledger.knows(live.generation) {
+            return None;
+        }
+        let mut seen = Seat::open(job, live).filter_map(|seat| self.observed_rank(seat));
+        let step = Step(seen.find_map(|seen| seen.began_at_step)?);
+        Some(JobChange::Began { generation: live.generation, step })
+    }
+
+    /// `last`, and before it the end of all that the generation may write, if it began. Where all ranks finished, all of
+    /// its time counts.
+    fn sealed(&self, job: &Job, live: &LiveGeneration, last: JobChange) -> Vec<JobChange> {
+        let generation = live.generation;
+        if !job.ledger.is_open(generation) {
+            return vec![last];
+        }
+        let Reached { step: reached, at } = self.reached(job).unwrap_or_default();
+        let is_finished = live.members.iter().all(Member::is_finished);
+        let heard_at = if is_finished { job.changed_at } else { at };
+        vec![JobChange::Sealed { generation, reached, heard_at }, last]
+    }
+
+    /// Checkpoints of ranks that still belong to the generation, of steps that it owns, not recorded before.
     fn new_checkpoints(&self, job: &Job, live: &LiveGeneration) -> Vec<JobChange> {
         if job.state.is_terminal() {
             return vec![];
@@ -143,9 +183,11 @@ impl Model {
         let reports = Seat::open(job, live).filter_map(|seat| self.observed_rank(seat));
         let reported = reports.flat_map(|seen| &seen.checkpoints);
         let newest = job.newest_checkpoint().map(|it| (it.generation, it.step));
-        let mut news: Vec<_> = reported
-            .filter(|it| it.generation == live.generation.0 && Some((it.generation, it.step)) > newest)
-            .collect();
+        let is_own = |it: &&v1::Checkpoint| {
+            it.generation == live.generation.0 && job.ledger.holds(live.generation, Step(it.step))
+        };
+        let mut news: Vec<_> =
+            reported.filter(is_own).filter(|it| Some((it.generation, it.step)) > newest).collect();
         news.sort_by_key(|it| it.step);
         news.dedup_by_key(|it| it.step);
         news.into_iter().map(|it| JobChange::CheckpointRecorded { checkpoint: Wire(it.clone()) }).collect()
@@ -157,11 +199,16 @@ impl Model {
         ends.map(|(rank, outcome)| JobChange::RankEnded { rank, outcome }).collect()
     }
 
-    /// The last step that the newest generation is known to have taken.
-    fn reached(&self, job: &Job) -> Step {
+    /// How far the newest generation is known to have come, if anything is known of it.
+    pub(super) fn reached(&self, job: &Job) -> Option<Reached> {
         let recorded = job.newest_checkpoint().filter(|it| it.generation == job.generation.0);
-        let recorded = recorded.map_or(Step(0), |checkpoint| Step(checkpoint.step));
-        recorded.max(self.observed.reached(&job.id, job.generation))
+        let recorded = recorded.map(|checkpoint| Step(checkpoint.step));
+        match (self.observed.reached(&job.id, job.generation), recorded) {
+            (Some(heard), Some(step)) => Some(Reached { step: heard.step.max(step), ..heard }),
+            (Some(heard), None) => Some(heard),
+            // Only a coordinator that began anew has heard nothing of what it recorded.
+            (None, step) => step.map(|step| Reached { step, at: job.changed_at }),
+        }
     }
 }
 

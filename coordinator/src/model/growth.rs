@@ -109,7 +109,7 @@ impl Model {
     /// A step is taken and more follow, and those that could not join lately have had time to be mended.
     fn is_worth_it(&self, now: Timestamp, job: &Job) -> bool {
         let goes_on = self.observed.progress(&job.id).is_some_and(|seen| seen.step < seen.total_steps);
-        let has_stepped = self.observed.reached(&job.id, job.generation) > Step(0);
+        let has_stepped = self.reached(job).is_some_and(|reached| reached.step > Step(0));
         let pause = self.rules.hold_after_loss * 2_u32.pow(job.failed_joins.n_in_a_row.clamp(1, 7) - 1);
         let is_time = job.failed_joins.newest.is_none_or(|newest| now.since(newest) >= pause);
         goes_on && has_stepped && is_time

@@ -7,8 +7,8 @@ use kindred_proto::{
 };
 
 use super::{
-    FailedJoins, JobChange, Joining, LiveGeneration, Outcome, Submission, Timestamp, Wire, change::Charge,
-    retry,
+    FailedJoins, Fault, Faults, JobChange, Joining, Ledger, LiveGeneration, Outcome, Reached, Submission,
+    Timestamp, Wire, change::Charge, retry,
 };
 
 /// One job.
@@ -24,12 +24,16 @@ pub struct Job {
     pub reason: String,
     /// When it was accepted.
     pub created_at: Timestamp,
+    /// When it was placed for the first time.
+    pub placed_at: Option<Timestamp>,
     /// When all its ranks trained for the first time.
     pub started_at: Option<Timestamp>,
     /// When it reached a terminal state.
     pub ended_at: Option<Timestamp>,
     /// Count of its changes.
     pub revision: u64,
+    /// When the last of them was decided.
+    pub changed_at: Timestamp,
     /// Number of its newest generation; 0 before the first.
     pub generation: Generation,
     /// The newest generation until its last rank is gone.
@@ -42,8 +46,12 @@ pub struct Job {
     pub failed_joins: FailedJoins,
     /// Recorded and not yet pushed out by newer ones, oldest first.
     pub checkpoints: Vec<Wire<v1::Checkpoint>>,
+    /// Which generation owns which steps.
+    pub ledger: Ledger,
     /// The retry budgets so far.
     pub spent: Spent,
+    /// What the newest generation with a fault met.
+    pub faults: Faults,
     /// The newest fault that ended a generation.
     pub last_fault: Option<Wire<v1::Failure>>,
     /// Why it failed.
@@ -133,16 +141,20 @@ impl Job {
             state: JobState::Pending,
             reason: "waits for placement".to_owned(),
             created_at: at,
+            placed_at: None,
             started_at: None,
             ended_at: None,
             revision: 1,
+            changed_at: at,
             generation: Generation(0),
             live: None,
             ordered: Generation(0),
             joining: None,
             failed_joins: FailedJoins::default(),
             checkpoints: vec![],
+            ledger: Ledger::default(),
             spent: Spent::default(),
+            faults: Faults::default(),
             last_fault: None,
             failure: None,
             result: None,
@@ -177,6 +189,7 @@ impl Job {
     /// Lets a change happen.
     pub(super) fn evolve(&mut self, at: Timestamp, change: &JobChange) {
         self.revision += 1;
+        self.changed_at = at;
         match change {
             JobChange::Accepted { .. } => {}
             JobChange::Waits { reason } => self.reason.clone_from(reason),
@@ -187,6 +200,7 @@ impl Job {
                 }
                 self.generation = *generation;
                 self.ordered = self.ordered.max(*generation);
+                self.placed_at.get_or_insert(at);
                 self.live = Some(LiveGeneration::new(*generation, placements, resume_from));
                 self.enter(
                     JobState::Starting,
@@ -203,6 +217,7 @@ impl Job {
                 self.failed_joins.note(at);
                 self.reason = format!("{}; more could not join: {reason}", self.at_work());
             }
+            JobChange::Began { generation, step } => self.begin(at, *generation, *step),
             JobChange::Runs => {
                 self.started_at.get_or_insert(at);
                 self.enter(JobState::Running, self.at_work());
@@ -211,6 +226,7 @@ impl Job {
                 if let Some(live) = &mut self.live {
                     live.end_rank(*rank, at, outcome);
                 }
+                self.note_fault(at, outcome);
                 self.keep_better_cause(outcome);
             }
             JobChange::CheckpointRecorded { checkpoint } => self.record(checkpoint),
@@ -219,6 +235,9 @@ impl Job {
                 self.stop_generation(at);
                 self.last_fault = Some(fault.clone());
                 self.enter(JobState::Recovering, format!("recovers: {}", fault.message));
+            }
+            JobChange::Sealed { generation, reached, heard_at } => {
+                self.ledger.seal(*generation, Reached { step: *reached, at: *heard_at });
             }
             JobChange::GenerationOver => self.live = None,
             JobChange::CancelRequested { reason } => {
@@ -258,6 +277,18 @@ impl Job {
         self.joining = None;
         if let Some(live) = &mut self.live {
             live.ending_since.get_or_insert(at);
+        }
+    }
+
+    fn begin(&mut self, at: Timestamp, generation: Generation, step: Step) {
+        if let Some(live) = self.live.as_ref().filter(|live| live.generation == generation) {
+            self.ledger.begin(generation, live.world_size(), step, at);
+        }
+    }
+
+    fn note_fault(&mut self, at: Timestamp, outcome: &Outcome) {
+        if let Outcome::Failed { fault } = outcome {
+            self.faults.note(Fault { at, generation: self.generation, failure: fault.clone() });
         }
     }
 

@@ -9,9 +9,11 @@
 
 mod change;
 mod event;
+mod fault;
 mod generation;
 mod growth;
 mod job;
+mod ledger;
 mod node;
 mod observed;
 mod orders;
@@ -36,9 +38,11 @@ use kindred_proto::{
 
 pub use change::{Change, JobChange, NodeChange, Outcome, Placement, Submission};
 pub use event::{Decision, Event, Observation};
+pub use fault::{Fault, Faults};
 pub use generation::{LiveGeneration, Member};
 pub use growth::{FailedJoins, Joining};
 pub use job::{Job, JobState};
+pub use ledger::{Interval, Ledger, Reached, Span};
 pub use node::{Node, NodeDescription};
 pub use observed::Observed;
 pub use state::State;

@@ -7,7 +7,7 @@ use kindred_proto::{
     v1,
 };
 
-use super::{Job, Model, NodeDescription, Observation, State, Timestamp, Wire};
+use super::{Job, Member, Model, NodeDescription, Observation, Reached, State, Timestamp, Wire};
 
 /// The newest report of each node, and what is left of older ones.
 #[derive(Clone, Debug)]
@@ -32,7 +32,7 @@ pub(super) struct Contact {
 #[derive(Clone, Debug)]
 struct JobProgress {
     generation: Generation,
-    reached: Step,
+    reached: Reached,
     newest: v1::Progress,
 }
 
@@ -44,8 +44,9 @@ impl Observed {
     pub(super) fn observe(&mut self, now: Timestamp, observation: Observation, state: &State) {
         match observation {
             Observation::Reported(report) => {
-                for rank in &report.ranks {
-                    self.note_progress(rank, state);
+                let incarnation = Incarnation::new(report.incarnation.as_str());
+                for rank in report.ranks.iter().filter(|rank| member(state, &incarnation, rank).is_some()) {
+                    self.note_progress(now, rank);
                 }
                 let node_id = NodeId::new(report.node_id.as_str());
                 let contact = Contact { last_report: now, is_connected: true, report: *report };
@@ -87,23 +88,20 @@ impl Observed {
         self.progress.get(job_id).map(|progress| &progress.newest)
     }
 
-    /// The last step that a generation is known to have taken.
-    pub(super) fn reached(&self, job_id: &JobId, generation: Generation) -> Step {
+    /// How far a generation is known to have come, and when that was heard; none before it was heard of.
+    pub(super) fn reached(&self, job_id: &JobId, generation: Generation) -> Option<Reached> {
         let progress = self.progress.get(job_id).filter(|progress| progress.generation == generation);
-        progress.map_or(Step(0), |progress| progress.reached)
+        progress.map(|progress| progress.reached)
     }
 
-    /// Keeps rank 0's words, and the highest step of any rank, of the newest generation.
-    fn note_progress(&mut self, rank: &v1::ObservedRank, state: &State) {
-        let job_id = JobId::new(rank.job_id.as_str());
-        let generation = Generation(rank.generation);
+    /// Keeps rank 0's words, and the highest step of any rank, of a job's newest generation.
+    fn note_progress(&mut self, now: Timestamp, rank: &v1::ObservedRank) {
         let Some(said) = &rank.progress else { return };
-        if state.job(&job_id).is_none_or(|job| job.generation != generation) {
-            return;
-        }
-        let reached = self.reached(&job_id, generation).max(Step(said.step));
-        let older = self.progress.remove(&job_id);
-        let newest = match older {
+        let (job_id, generation) = (JobId::new(rank.job_id.as_str()), Generation(rank.generation));
+        let heard = Reached { step: Step(said.step), at: now };
+        let known = self.reached(&job_id, generation);
+        let reached = known.filter(|known| known.step >= heard.step).unwrap_or(heard);
+        let newest = match self.progress.remove(&job_id) {
             Some(older) if rank.rank != 0 => older.newest,
             _ => said.clone(),
         };
@@ -153,13 +151,16 @@ impl Model {
         if job.is_some_and(|job| is_joiner(job, contact, rank)) {
             return true;
         }
-        let live = job.and_then(|job| job.live.as_ref());
-        let live = live.filter(|live| live.generation.0 == rank.generation);
-        let member = live.and_then(|live| live.members.get(rank.rank as usize));
-        member.is_some_and(|member| {
-            member.ended.is_none() && member.placement.incarnation == contact.incarnation()
-        })
+        member(&self.state, &contact.incarnation(), rank).is_some_and(|member| member.ended.is_none())
     }
+}
+
+/// The rank of a job's newest generation that an agent speaks of; none where it has no such rank, in this life.
+fn member<'a>(state: &'a State, incarnation: &Incarnation, rank: &v1::ObservedRank) -> Option<&'a Member> {
+    let live = state.job(&rank.job_id.as_str().into())?.live.as_ref()?;
+    let member = live.members.get(rank.rank as usize)?;
+    let is_own = live.generation.0 == rank.generation && member.placement.incarnation == *incarnation;
+    is_own.then_some(member)
 }
 
 fn is_joiner(job: &Job, contact: &Contact, rank: &v1::ObservedRank) -> bool {

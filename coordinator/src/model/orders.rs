@@ -39,7 +39,17 @@ fn joiners<'a>(
     let world_size = live.world_size().0 + job.joiners().count() as u32;
     job.joiners().map(move |(rank, placement)| {
         let (rank, device_index) = (rank.0, placement.device_index);
-        (placement, v1::OrderedRank { generation, rank, world_size, device_index, ..order(job, live) })
+        (
+            placement,
+            v1::OrderedRank {
+                generation,
+                rank,
+                world_size,
+                device_index,
+                hold_commits: true,
+                ..order(job, live)
+            },
+        )
     })
 }
 
@@ -53,6 +63,7 @@ fn order(job: &Job, live: &LiveGeneration) -> v1::OrderedRank {
         spec: Some(job.submission.spec.0.clone()),
         action: action.into(),
         resume_from: live.resume_from.as_ref().map(|checkpoint| checkpoint.0.clone()),
+        hold_commits: !job.ledger.knows(live.generation),
         ..Default::default()
     }
 }

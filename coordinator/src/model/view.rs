@@ -2,11 +2,17 @@
 
 use kindred_proto::v1;
 
-use super::{Job, JobState, LiveGeneration, Model, Node, Timestamp};
+use super::{Fault, Job, JobState, LiveGeneration, Model, Node, Timestamp};
 
 impl Model {
-    /// A job as users see it.
+    /// A job as users see it; times run up to the last news of it.
     pub fn job_view(&self, job: &Job) -> v1::Job {
+        let heard_at = self.reached(job).map_or(job.changed_at, |reached| reached.at);
+        self.job_view_at(heard_at.max(job.changed_at), job)
+    }
+
+    /// A job as users see it; times run up to `now`.
+    pub fn job_view_at(&self, now: Timestamp, job: &Job) -> v1::Job {
         v1::Job {
             id: job.id.to_string(),
             spec: Some(job.submission.spec.0.clone()),
@@ -24,6 +30,33 @@ impl Model {
             placements: job.live.as_ref().map(placements).unwrap_or_default(),
             infrastructure_failures: job.spent.infrastructure,
             last_fault: job.last_fault.as_ref().map(|fault| fault.0.clone()),
+            ledger: job.placed_at.map(|placed_at| self.ledger_view(job, placed_at, now)),
+            retry_used: Some(v1::RetryBudget {
+                user_failures: Some(job.spent.user),
+                infrastructure_failures: Some(job.spent.infrastructure),
+                no_progress: Some(job.spent.no_progress),
+            }),
+            faults: job.faults.by_cause().enumerate().map(fault).collect(),
+        }
+    }
+
+    fn ledger_view(&self, job: &Job, placed_at: Timestamp, now: Timestamp) -> v1::Ledger {
+        let live = self.reached(job);
+        let elapsed_s = job.ended_at.unwrap_or(now).since(placed_at).as_secs_f64();
+        let productive_s = job.ledger.productive(live).as_secs_f64();
+        let goodput = (productive_s / elapsed_s.max(f64::MIN_POSITIVE)).min(1.0);
+        let interval = |it: super::Interval| v1::Interval {
+            generation: it.generation.0,
+            world_size: it.world_size.0,
+            first_step: it.first.0,
+            last_step: it.last.0,
+        };
+        v1::Ledger {
+            intervals: job.ledger.intervals(live).map(interval).collect(),
+            recomputed_steps: job.ledger.recomputed(live),
+            elapsed_s,
+            productive_s,
+            goodput: job.ledger.is_any().then_some(goodput),
         }
     }
 
@@ -77,6 +110,16 @@ impl From<JobState> for v1::JobState {
             JobState::Failed => Self::Failed,
             JobState::Cancelled => Self::Cancelled,
         }
+    }
+}
+
+/// The first one is the cause.
+fn fault((index, fault): (usize, &Fault)) -> v1::Fault {
+    v1::Fault {
+        generation: fault.generation.0,
+        failure: Some(fault.failure.0.clone()),
+        consequence: index > 0,
+        time: Some(timestamp(fault.at)),
     }
 }
 

@@ -1,15 +1,23 @@
 //! Reading metric points.
 
-use kindred_proto::{ids::JobId, v1};
+use kindred_proto::{
+    ids::{Generation, JobId},
+    v1,
+};
 use sqlx::{QueryBuilder, Sqlite};
 
 use super::{Error, Telemetry, from_sql, to_sql};
+use crate::model::Span;
 
 /// Which points to read.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct MetricQuery {
     /// Only these series; empty for all.
     pub series: Vec<String>,
+    /// Only what this generation said, whether it counts or not; none for what counts.
+    pub generation: Option<Generation>,
+    /// What counts: of each generation, these steps. Empty where nobody knows, and the newest generation's points count.
+    pub spans: Vec<Span>,
     /// Only steps after this one.
     pub after_step: Option<u64>,
     /// Go on after this point.
@@ -27,7 +35,7 @@ pub struct MetricCursor {
     pub step: u64,
 }
 
-/// Points by series, then step; where two generations took the same step, the newer one's.
+/// Points by series, then step; where two generations say something of the same step that counts, the newer one's.
 #[derive(Clone, Debug, PartialEq)]
 pub struct MetricPage {
     /// The points.
@@ -77,9 +85,26 @@ fn statement(job_id: &JobId, query: &MetricQuery) -> QueryBuilder<Sqlite> {
         }
         statement.push(")");
     }
+    match query.generation {
+        Some(generation) => drop(statement.push(" AND generation = ").push_bind(to_sql(generation.0))),
+        None => only_spans(&mut statement, &query.spans),
+    }
     let limit = query.limit.saturating_add(1) as u64;
     statement.push(" GROUP BY series, step ORDER BY series, step LIMIT ").push_bind(to_sql(limit));
     statement
+}
+
+fn only_spans(statement: &mut QueryBuilder<Sqlite>, spans: &[Span]) {
+    let mut separator = " AND (";
+    for Span { generation, first, last } in spans {
+        statement.push(separator).push("(generation = ").push_bind(to_sql(generation.0));
+        statement.push(" AND step BETWEEN ").push_bind(to_sql(first.0));
+        statement.push(" AND ").push_bind(last.map_or(i64::MAX, |last| to_sql(last.0))).push(")");
+        separator = " OR ";
+    }
+    if !spans.is_empty() {
+        statement.push(")");
+    }
 }
 
 fn point((series, step, generation, value, time_unix_ms): Row) -> v1::MetricPoint {

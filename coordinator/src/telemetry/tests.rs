@@ -3,12 +3,13 @@
 use std::ops::RangeInclusive;
 
 use kindred_proto::{
-    ids::{Incarnation, JobId, NodeId},
+    ids::{Generation, Incarnation, JobId, NodeId, Step},
     v1,
 };
 use tempfile::TempDir;
 
 use super::*;
+use crate::model::Span;
 
 async fn open(max_lines_per_job: u64) -> (Telemetry, TempDir) {
     let folder = tempfile::tempdir().expect("a folder");
@@ -79,6 +80,29 @@ async fn a_step_that_two_generations_took_has_the_newer_ones_value() {
         .await;
     let expected = [("loss", 1, 1, 5.0), ("loss", 2, 3, 3.5), ("lr", 1, 1, 0.1)];
     assert_eq!(read_points(&telemetry, all()).await, expected.map(|(s, t, g, v)| (s.to_owned(), t, g, v)));
+}
+
+#[tokio::test]
+async fn only_what_counts_is_read_unless_a_generation_is_asked_for() {
+    let (telemetry, _folder) = open(10).await;
+    let steps = |generation: u64, range: RangeInclusive<u64>| {
+        range.map(|step| ("loss", step, generation, generation as f64)).collect::<Vec<_>>()
+    };
+    // Generation 1 trained on to step 9 behind a partition, generation 2 went on from step 4 and is at step 6.
+    store(&telemetry, "a", &[points(1, &steps(1, 1..=9)), points(2, &steps(2, 4..=6))]).await;
+    let span = |generation, first, last| Span {
+        generation: Generation(generation),
+        first: Step(first),
+        last: Option::map(last, Step),
+    };
+    let counting = MetricQuery { spans: vec![span(1, 0, Some(4)), span(2, 4, None)], ..all() };
+    let read = |points: Vec<(String, u64, u64, f64)>| {
+        points.into_iter().map(|(_, step, generation, _)| (step, generation)).collect::<Vec<_>>()
+    };
+    let counted = read(read_points(&telemetry, counting.clone()).await);
+    assert_eq!(counted, [(1, 1), (2, 1), (3, 1), (4, 2), (5, 2), (6, 2)]);
+    let asked = MetricQuery { generation: Some(Generation(1)), ..counting };
+    assert_eq!(read(read_points(&telemetry, asked).await), (1..=9).map(|step| (step, 1)).collect::<Vec<_>>());
 }
 
 #[tokio::test]

@@ -6,7 +6,7 @@ use kindred_proto::{
 };
 use tokio::time::timeout;
 
-use crate::fixture::{Coordinator, FakeAgent, PATIENCE};
+use crate::fixture::{Coordinator, FakeAgent, PATIENCE, refusal};
 
 #[tokio::test]
 async fn every_report_is_answered() {
@@ -95,6 +95,24 @@ async fn telemetry_is_stored_once_and_acknowledged() {
         messages.extend(batch.lines.into_iter().map(|line| line.message));
     }
     assert_eq!(messages, ["loss is high"]);
+}
+
+#[tokio::test]
+async fn nothing_of_an_agent_that_was_replaced_is_stored() {
+    let coordinator = Coordinator::start().await;
+    let mut older = FakeAgent::join(&coordinator, "node-a", 1).await;
+    let job = coordinator.submit(1).await;
+    older.orders_when(|orders| orders.ranks.len() == 1).await;
+    let newer = v1::AgentReport { incarnation: "node-a-life-2".into(), ..older.report.clone() };
+    FakeAgent::connect(&coordinator, newer).await.orders_when(|_| true).await;
+    let batch = v1::TelemetryBatch { sequence: 1, job_id: job.id.clone(), ..telemetry() };
+    let late = v1::AgentReport { telemetry: vec![batch], ..older.report.clone() };
+    let mut late = FakeAgent::connect(&coordinator, late).await;
+    let ended = timeout(PATIENCE, late.orders.message()).await.expect("it is refused in time");
+    assert_eq!(refusal(ended).reason, Reason::StaleGeneration);
+    let request = v1::ListMetricsRequest { job_id: job.id, ..Default::default() };
+    let points = coordinator.jobs().list_metrics(request).await.expect("the job exists").into_inner().points;
+    assert_eq!(points, []);
 }
 
 fn telemetry() -> v1::TelemetryBatch {

@@ -5,7 +5,10 @@ use std::{fs, net::TcpListener, process::Output};
 use tokio::process::Command;
 
 use crate::fixture::{Coordinator, FakeAgent};
-use kindred_proto::v1::RankState;
+use kindred_proto::{
+    failure::Reason,
+    v1::{JobState, RankState},
+};
 
 /// Runs `kindred` to its end.
 pub async fn kindred(address: &str, args: &[&str]) -> Output {
@@ -126,4 +129,35 @@ async fn each_listing_has_a_table_and_a_document() {
     let cancelled = kindred(&address, &["cancel", &job.id]).await;
     assert!(text(&cancelled.stdout).contains("cancelled"));
     assert_eq!(kindred(&address, &["watch", &job.id]).await.status.code(), Some(12));
+}
+
+#[tokio::test]
+async fn a_job_is_shown_with_what_its_faults_cost() {
+    let coordinator = Coordinator::start().await;
+    let address = coordinator.address.to_string();
+    let mut agent = FakeAgent::join(&coordinator, "node-a", 2).await;
+    let job = coordinator.submit(2).await;
+    let orders = agent.orders_when(|orders| orders.ranks.len() == 2).await;
+    agent.say_all_are(&orders, RankState::Training).await;
+    agent.say_all_failed(&orders, Reason::Internal).await;
+    let again = agent.orders_when(|orders| orders.ranks.iter().any(|rank| rank.generation == 2)).await;
+    agent.say_all_are(&again, RankState::Training).await;
+    coordinator.job_when(&job.id, |job| job.state() == JobState::Running && job.generation == 2).await;
+    let shown = text(&kindred(&address, &["get", &job.id]).await.stdout);
+    for line in [
+        "steps       1-3 by generation 2 (2 ranks)",
+        "; 3 steps recomputed",
+        "retries     infrastructure 1 of 16, without progress 0 of 3, user 0 of 0",
+        "last fault  the test says so (INTERNAL, rank 0, node-a)",
+        "consequence the test says so (INTERNAL, rank 1, node-a)",
+    ] {
+        assert!(shown.contains(line), "{line:?} is not in\n{shown}");
+    }
+    let json = kindred(&address, &["get", &job.id, "-o", "json"]).await;
+    let json: serde_json::Value = serde_json::from_slice(&json.stdout).expect("JSON");
+    assert_eq!(json["ledger"]["intervals"][0]["generation"], 2, "{json}");
+    let yaml = text(&kindred(&address, &["get", &job.id, "-o", "yaml"]).await.stdout);
+    assert!(yaml.contains("retry_used:") && yaml.contains("consequence: true"), "{yaml}");
+    let metrics = kindred(&address, &["metrics", &job.id, "--generation", "1"]).await;
+    assert_eq!(metrics.status.code(), Some(0), "{}", text(&metrics.stderr));
 }

@@ -190,6 +190,7 @@ fn observed(order: &v1::OrderedRank, state: v1::RankState) -> v1::ObservedRank {
         rank: order.rank,
         state: state.into(),
         progress: Some(progress),
+        began_at_step: (!matches!(state, v1::RankState::Starting | v1::RankState::Meeting)).then_some(0),
         result: (is_first && state == v1::RankState::Finished).then_some(result),
         ..Default::default()
     }

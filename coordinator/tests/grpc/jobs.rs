@@ -172,3 +172,33 @@ async fn a_job_that_is_not_there_is_named() {
     let watch = v1::WatchJobRequest { job_id: "job-99".into() };
     assert_eq!(refusal(coordinator.jobs().watch_job(watch).await).reason, Reason::JobNotFound);
 }
+
+#[tokio::test]
+async fn a_job_shows_its_ledger_its_faults_and_what_is_used_of_its_budgets() {
+    let coordinator = Coordinator::start().await;
+    let mut agent = FakeAgent::join(&coordinator, "node-a", 2).await;
+    let job = coordinator.submit(2).await;
+    let orders = agent.orders_when(|orders| orders.ranks.len() == 2).await;
+    assert!(orders.ranks.iter().all(|rank| rank.hold_commits), "nobody has met");
+    agent.say_all_are(&orders, RankState::Training).await;
+    let begun = |orders: &v1::AgentOrders| orders.ranks.iter().all(|rank| !rank.hold_commits);
+    agent.orders_when(begun).await;
+    agent.say_all_failed(&orders, Reason::Internal).await;
+    let again = agent.orders_when(|orders| orders.ranks.iter().any(|rank| rank.generation == 2)).await;
+    agent.say_all_are(&again, RankState::Training).await;
+
+    let job =
+        coordinator.job_when(&job.id, |job| job.state() == JobState::Running && job.generation == 2).await;
+    let ledger = job.ledger.expect("it was placed");
+    let intervals: Vec<_> = ledger
+        .intervals
+        .iter()
+        .map(|it| (it.generation, it.world_size, it.first_step, it.last_step))
+        .collect();
+    assert_eq!(intervals, [(2, 2, 1, 3)]);
+    assert_eq!(ledger.recomputed_steps, 3);
+    assert!(ledger.goodput.is_some_and(|goodput| (0.0..=1.0).contains(&goodput)), "{ledger:?}");
+    assert_eq!(job.retry_used.expect("set").infrastructure_failures, Some(1));
+    let consequences: Vec<_> = job.faults.iter().map(|fault| (fault.generation, fault.consequence)).collect();
+    assert_eq!(consequences, [(1, false), (1, true)]);
+}

@@ -13,15 +13,25 @@ use std::{
 
 use anyhow::{Context, bail};
 use kindred_ipc::{FromRank, SOCKET_VARIABLE, StoreOperation, ToRank, Wire};
-use kindred_proto::{ids::CheckpointId, v1};
+use kindred_proto::{
+    ids::{CheckpointId, Generation, Step},
+    v1,
+};
 
 fn main() -> anyhow::Result<ExitCode> {
     let path = env::var_os(SOCKET_VARIABLE).context("no agent")?;
-    let mut rank = Rank { stream: UnixStream::connect(path)?, job_id: String::new(), n_calls: 0, stop: None };
+    let mut rank = Rank {
+        stream: UnixStream::connect(path)?,
+        job_id: String::new(),
+        generation: Generation(0),
+        n_calls: 0,
+        stop: None,
+        next: None,
+    };
     let version = env!("CARGO_PKG_VERSION").to_owned();
     rank.say(&FromRank::Hello { version, pid: std::process::id() })?;
     let ToRank::Start(start) = rank.hear()? else { bail!("the first message is not Start") };
-    rank.job_id = start.job_id.to_string();
+    (rank.job_id, rank.generation) = (start.job_id.to_string(), start.generation);
     let script = start.spec.0.labels.get("script").context("no script")?.clone();
     for word in script.split(' ') {
         let (verb, rest) = word.split_once(':').unwrap_or((word, ""));
@@ -35,9 +45,12 @@ fn main() -> anyhow::Result<ExitCode> {
 struct Rank {
     stream: UnixStream,
     job_id: String,
+    generation: Generation,
     n_calls: u64,
     /// Set when a stop came while the rank waited for something else.
     stop: Option<bool>,
+    /// Set when a newer generation was ordered while the rank waited for something else.
+    next: Option<Generation>,
 }
 
 impl Rank {
@@ -45,9 +58,12 @@ impl Rank {
     fn act(&mut self, verb: &str, rest: &str) -> anyhow::Result<Option<ExitCode>> {
         match verb {
             "meet" => self.say(&FromRank::Meeting)?,
-            "train" => self.say(&FromRank::Training)?,
+            "train" => self.train(rest)?,
             "progress" => self.say(&FromRank::Progress(Wire(progress(rest.parse()?))))?,
-            "point" => self.say(&FromRank::Points(vec![Wire(point(rest.parse()?))]))?,
+            "point" => {
+                let point = v1::MetricPoint { generation: self.generation.0, ..point(rest.parse()?) };
+                self.say(&FromRank::Points(vec![Wire(point)]))?;
+            }
             "line" => self.line(rest)?,
             "env" => self.line(&format!("{rest}={}", env::var(rest).unwrap_or_default()))?,
             "print" => writeln!(io::stdout(), "{rest}")?,
@@ -59,6 +75,7 @@ impl Rank {
             "check" => self.store(StoreOperation::Check { keys: vec![rest.into()] })?,
             "add" => self.store(StoreOperation::Add { key: rest.into(), amount: 2 })?,
             "commit" => self.commit(rest)?,
+            "await-regroup" => self.await_regroup()?,
             "await-stop" => return self.await_stop().map(Some),
             "hang" => loop {
                 thread::park();
@@ -89,6 +106,12 @@ impl Rank {
         self.say(&FromRank::Line(Wire(v1::LogLine { level, message: message.into(), ..Default::default() })))
     }
 
+    /// Has met the others, after so many steps; 0 when none are given.
+    fn train(&mut self, steps: &str) -> anyhow::Result<()> {
+        let began_at = Step(if steps.is_empty() { 0 } else { steps.parse()? });
+        self.say(&FromRank::Training { generation: self.generation, began_at })
+    }
+
     fn set(&mut self, pair: &str) -> anyhow::Result<()> {
         let (key, value) = pair.split_once('=').context("not key=value")?;
         self.store(StoreOperation::Set { key: key.into(), value: value.into() })
@@ -97,7 +120,7 @@ impl Rank {
     /// Calls the store and logs what came of it.
     fn store(&mut self, operation: StoreOperation) -> anyhow::Result<()> {
         self.n_calls += 1;
-        self.say(&FromRank::StoreCall { call: self.n_calls, operation })?;
+        self.say(&FromRank::StoreCall { call: self.n_calls, generation: self.generation, operation })?;
         let ToRank::StoreReply { call, outcome } = self.hear()? else { bail!("not a reply") };
         anyhow::ensure!(call == self.n_calls, "a reply to another call");
         let text = match outcome {
@@ -116,6 +139,7 @@ impl Rank {
             match self.hear()? {
                 ToRank::MayCommit { allowed, .. } => break allowed,
                 ToRank::Stop { checkpoint } => self.stop = Some(checkpoint),
+                ToRank::Regroup(start) => self.next = Some(start.generation),
                 _ => bail!("not an answer"),
             }
         };
@@ -125,6 +149,18 @@ impl Rank {
             let checkpoint = v1::Checkpoint { id: id.into(), job_id, ..Default::default() };
             self.say(&FromRank::Committed(Wire(checkpoint)))?;
         }
+        Ok(())
+    }
+
+    /// Goes on as a rank of the newer generation.
+    fn await_regroup(&mut self) -> anyhow::Result<()> {
+        self.generation = match self.next.take() {
+            Some(generation) => generation,
+            None => match self.hear()? {
+                ToRank::Regroup(start) => start.generation,
+                _ => bail!("not a newer generation"),
+            },
+        };
         Ok(())
     }
 

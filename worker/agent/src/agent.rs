@@ -21,7 +21,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    Config,
+    Config, commits,
     config::FAREWELL_TIMEOUT,
     identity::{self, Identity},
     known::{Ears, Known},
@@ -298,7 +298,9 @@ impl Agent {
         match event {
             rank::Event::Spawned { pid } => known.pid = pid,
             rank::Event::Meeting => known.reached(RankState::Meeting),
-            rank::Event::Training => known.reached(RankState::Training),
+            // Said before the process joined the generation that it is in now.
+            rank::Event::Training { generation, .. } if generation != key.generation => return,
+            rank::Event::Training { began_at, .. } => known.began(began_at),
             rank::Event::Parted(line) => {
                 known.reached(RankState::Parted);
                 self.uplink.telemetry.add_line(key.job_id.as_str(), line);
@@ -313,8 +315,8 @@ impl Agent {
             rank::Event::Line(line) => return self.uplink.telemetry.add_line(key.job_id.as_str(), line),
             rank::Event::Committed(checkpoint) => known.committed(checkpoint),
             rank::Event::AskCommit { checkpoint, answer } => {
-                known.asked(answer);
                 tracing::debug!(job_id = %key.job_id, checkpoint_id = %checkpoint, "a rank asks to commit");
+                known.asked(checkpoint, answer);
                 return self.answer_questions();
             }
             rank::Event::Ended(outcome) => self.ended(key, outcome),
@@ -337,14 +339,13 @@ impl Agent {
         self.reconcile();
     }
 
-    /// Answers ranks that want to commit, once there is a lease: yes to those that the newest orders name. While
-    /// they name a rank no newer generation runs, since that one is placed only after this one is gone.
+    /// Answers ranks that want to commit, once there is a lease.
     fn answer_questions(&mut self) {
         if !self.uplink.lease.is_valid(Instant::now()) {
             return;
         }
         for (key, known) in &mut self.ranks {
-            known.answer(self.orders.contains_key(key));
+            known.answer(|checkpoint| commits::verdict(key, self.orders.get(key), checkpoint));
         }
     }
 

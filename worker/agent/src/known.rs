@@ -3,7 +3,10 @@
 use std::collections::VecDeque;
 
 use kindred_ipc::Start;
-use kindred_proto::v1::{self, RankState};
+use kindred_proto::{
+    ids::{CheckpointId, Step},
+    v1::{self, RankState},
+};
 use tokio::sync::{oneshot, watch};
 
 use crate::{
@@ -23,12 +26,14 @@ pub struct Known {
     pub pid: u32,
     device: Device,
     state: RankState,
+    /// Steps taken when the ranks of its generation had met.
+    began_at: Option<Step>,
     outcome: Option<Outcome>,
     checkpoints: VecDeque<v1::Checkpoint>,
     stop: watch::Sender<Option<Stop>>,
     regroup: watch::Sender<Option<Box<Start>>>,
     /// Questions about commits that wait for a lease.
-    questions: Vec<oneshot::Sender<bool>>,
+    questions: Vec<(CheckpointId, oneshot::Sender<bool>)>,
 }
 
 /// Where a rank's process hears what it is to do.
@@ -49,6 +54,7 @@ impl Known {
             pid: 0,
             device,
             state: RankState::Starting,
+            began_at: None,
             outcome: None,
             checkpoints: VecDeque::new(),
             stop,
@@ -72,6 +78,12 @@ impl Known {
         }
     }
 
+    /// Notes that the ranks of its generation have met, after so many steps.
+    pub fn began(&mut self, at: Step) {
+        self.began_at = Some(at);
+        self.reached(RankState::Training);
+    }
+
     /// Asks the rank to stop, once.
     pub fn ask_to_stop(&mut self, stop: Stop) {
         if self.phase() == Phase::Live {
@@ -84,6 +96,7 @@ impl Known {
     pub fn regroup(&mut self, start: Start) {
         if self.phase() == Phase::Live {
             self.state = RankState::Starting;
+            (self.began_at, self.progress) = (None, None);
             self.questions.clear();
             self.regroup.send_replace(Some(Box::new(start)));
         }
@@ -109,14 +122,18 @@ impl Known {
     }
 
     /// Keeps a question about a commit.
-    pub fn asked(&mut self, answer: oneshot::Sender<bool>) {
-        self.questions.push(answer);
+    pub fn asked(&mut self, checkpoint: CheckpointId, answer: oneshot::Sender<bool>) {
+        self.questions.push((checkpoint, answer));
     }
 
-    /// Answers all questions about commits.
-    pub fn answer(&mut self, is_allowed: bool) {
-        for question in self.questions.drain(..) {
-            let _ = question.send(is_allowed);
+    /// Answers the questions about commits that can be answered.
+    pub fn answer(&mut self, verdict: impl Fn(&CheckpointId) -> Option<bool>) {
+        let questions = std::mem::take(&mut self.questions);
+        for (checkpoint, answer) in questions {
+            match verdict(&checkpoint) {
+                Some(is_allowed) => drop(answer.send(is_allowed)),
+                None => self.questions.push((checkpoint, answer)),
+            }
         }
     }
 
@@ -156,6 +173,7 @@ impl Known {
             failure,
             result,
             checkpoints: self.checkpoints.iter().cloned().collect(),
+            began_at_step: self.began_at.map(|step| step.0),
         }
     }
 }
@@ -183,7 +201,7 @@ mod tests {
     fn an_outcome_is_final_and_leaves_no_question_open() {
         let (mut known, _ears) = known();
         let (answer, mut decided) = oneshot::channel();
-        known.asked(answer);
+        known.asked("step-1-g1".into(), answer);
         known.ended(Outcome::Stopped);
         known.reached(RankState::Training);
         known.ask_to_stop(Stop { checkpoint: true });

@@ -20,6 +20,7 @@ pub mod telemetry;
 pub mod views;
 
 mod agent;
+mod commits;
 mod known;
 mod orders;
 mod sockets;

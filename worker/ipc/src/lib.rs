@@ -9,7 +9,7 @@
 
 use std::{io, path::PathBuf};
 
-use kindred_proto::ids::{CheckpointId, Generation, JobId, NodeId, Rank, WorldSize};
+use kindred_proto::ids::{CheckpointId, Generation, JobId, NodeId, Rank, Step, WorldSize};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 mod wire;
@@ -103,7 +103,12 @@ pub enum FromRank {
     /// The rank meets the others.
     Meeting,
     /// The ranks have met and state is equal; steps follow.
-    Training,
+    Training {
+        /// The generation that has met.
+        generation: Generation,
+        /// Steps taken before; an evaluation always begins at 0.
+        began_at: Step,
+    },
     /// A peer is lost. The rank keeps its state and waits for [`ToRank::Regroup`], but not for long.
     Parted(Wire<kindred_proto::v1::Failure>),
     /// Newest progress.
@@ -116,6 +121,8 @@ pub enum FromRank {
     StoreCall {
         /// Chosen by the rank; the reply carries it.
         call: u64,
+        /// The generation whose keys it is about.
+        generation: Generation,
         /// What to do.
         operation: StoreOperation,
     },

@@ -59,6 +59,10 @@ fn start() -> Start {
     }
 }
 
+fn training() -> FromRank {
+    FromRank::Training { generation: Generation(3), began_at: Step(120) }
+}
+
 #[test]
 fn every_message_to_a_rank_survives_its_frame() {
     let reply = |outcome| ToRank::StoreReply { call: 7, outcome };
@@ -88,7 +92,7 @@ fn every_message_from_a_rank_survives_its_frame() {
     round_trip(&[
         FromRank::Hello { version: "0.1.0".into(), pid: 42 },
         FromRank::Meeting,
-        FromRank::Training,
+        training(),
         FromRank::Progress(Wire(v1::Progress { step: 9, loss: f64::INFINITY, ..Default::default() })),
         FromRank::Points(vec![Wire(v1::MetricPoint {
             series: "loss".into(),
@@ -119,7 +123,7 @@ fn every_store_operation_survives_its_frame() {
         StoreOperation::CountKeys,
         StoreOperation::Append { key, value: vec![3] },
     ];
-    let call = |(call, operation)| FromRank::StoreCall { call, operation };
+    let call = |(call, operation)| FromRank::StoreCall { call, generation: Generation(3), operation };
     round_trip(&(0..).zip(operations).map(call).collect::<Vec<_>>());
 }
 
@@ -143,7 +147,11 @@ fn a_frame_that_is_too_long_is_refused_before_its_body_is_read() {
         matches!(read::<FromRank>(&mut stream), Err(Error::TooLong(length)) if length == u32::MAX as usize)
     );
     let value = vec![0; MAX_FRAME_BYTES];
-    let set = FromRank::StoreCall { call: 1, operation: StoreOperation::Set { key: "k".into(), value } };
+    let set = FromRank::StoreCall {
+        call: 1,
+        generation: Generation(3),
+        operation: StoreOperation::Set { key: "k".into(), value },
+    };
     let mut written = Vec::new();
     assert!(matches!(write(&mut written, &set), Err(Error::TooLong(_))));
     assert!(written.is_empty(), "nothing of a refused frame is written");
@@ -166,9 +174,9 @@ fn an_interrupted_read_is_tried_again() {
         }
     }
     let mut stream = Vec::new();
-    write(&mut stream, &FromRank::Training).expect("a Vec takes every frame");
+    write(&mut stream, &training()).expect("a Vec takes every frame");
     let mut reader = Interrupted(false, Cursor::new(stream));
-    assert_eq!(read(&mut reader).expect("decodes"), Some(FromRank::Training));
+    assert_eq!(read(&mut reader).expect("decodes"), Some(training()));
     assert_eq!(read::<FromRank>(&mut reader).expect("a clean end"), None);
 }
 
@@ -194,7 +202,7 @@ proptest! {
         loss in any::<f64>().prop_filter("NaN is not equal to itself", |loss| !loss.is_nan()),
     ) {
         round_trip(&[
-            FromRank::StoreCall { call, operation: StoreOperation::Append { key, value } },
+            FromRank::StoreCall { call, generation: Generation(3), operation: StoreOperation::Append { key, value } },
             FromRank::Progress(Wire(v1::Progress { step, loss, ..Default::default() })),
         ]);
     }

@@ -12,7 +12,7 @@ use std::{
 use kindred_data::{Dataset, Split};
 use kindred_ipc::{FromRank, Start};
 use kindred_proto::{
-    ids::NodeId,
+    ids::{NodeId, Step},
     job_spec::{Evaluate, EvaluationSpec},
     recipe::{BatchNorm, DataSource, Precision, Subset},
     v1::{JobResult, Progress},
@@ -55,7 +55,7 @@ pub fn run(link: &Link, start: &Start, spec: &EvaluationSpec) -> Result<Ending, 
     let encoder = Encoder::share(own, evaluate, start, device, &collective)?;
     images.check_fit(&encoder.description)?;
     tracing::info!(world_size = collective.world_size(), encoder = encoder.path, "ranks have met");
-    link.say(FromRank::Training);
+    link.say(FromRank::Training { generation: start.generation, began_at: Step(0) });
     let evaluator = images.evaluator(evaluate, &encoder.description, device)?;
     let meter = Meter::new(link, start, evaluator.units(collective.world_size()));
     match measure(&evaluator, &encoder, &meter, evaluate.seed, &collective) {

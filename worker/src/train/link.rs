@@ -18,10 +18,13 @@ use std::{
 };
 
 use kindred_ipc::{FromRank, Start, StoreFault, StoreOperation, StoreValue, ToRank};
-use kindred_proto::ids::CheckpointId;
+use kindred_proto::ids::{CheckpointId, Generation};
 
 /// Messages that may wait for the socket; more make the sender wait.
 const QUEUE_LEN: usize = 1024;
+
+/// How long one answer about a generation may take: the agent itself tries for some seconds.
+const LIVENESS_PATIENCE: Duration = Duration::from_secs(15);
 
 /// The line to the agent; clones share it.
 #[derive(Clone)]
@@ -152,16 +155,21 @@ impl Link {
         })?
     }
 
-    /// Does one operation of the store and waits for its outcome: at most `patience`, and no longer once the agent wants
+    /// Does one operation of a generation's store and waits for its outcome: at most `patience`, and no longer once the agent wants
     /// this rank to stop.
     ///
     /// # Errors
     /// What the store answered, a time-out, or the wish to stop.
-    pub fn call(&self, operation: StoreOperation, patience: Duration) -> Result<StoreValue, StoreFault> {
+    pub fn call(
+        &self,
+        generation: Generation,
+        operation: StoreOperation,
+        patience: Duration,
+    ) -> Result<StoreValue, StoreFault> {
         let call = self.0.next_call.fetch_add(1, Ordering::Relaxed);
         self.0.incoming().calls.insert(call, None);
         let name = format!("the answer to {operation:?}");
-        self.say(FromRank::StoreCall { call, operation });
+        self.say(FromRank::StoreCall { call, generation, operation });
         let deadline = Instant::now() + patience;
         let outcome = self.0.wait(Some(deadline), |incoming| match incoming.calls.get_mut(&call)?.take() {
             None if incoming.stop.is_some() => {
@@ -174,6 +182,18 @@ impl Link {
         });
         self.0.incoming().calls.remove(&call);
         outcome.unwrap_or(Err(StoreFault::Timeout(name)))
+    }
+
+    /// Whether a generation is live, as the coordinator says: asked again while it is away, until the agent wants this rank to
+    /// stop or to meet a newer one.
+    pub fn is_live(&self, generation: Generation) -> bool {
+        loop {
+            match self.call(generation, StoreOperation::CountKeys, LIVENESS_PATIENCE) {
+                Ok(_) => return true,
+                Err(StoreFault::Superseded(_)) => return false,
+                Err(fault) => tracing::debug!(error = %fault, "nobody says whether the generation is live"),
+            }
+        }
     }
 }
 

@@ -56,7 +56,7 @@ pub fn connect(start: &Start, device: DeviceKind, link: &Link) -> Result<Collect
         return Ok(Collective::single());
     }
     let patience = Duration::from_millis(start.meeting_timeout_ms);
-    let keys = LinkStore(link.clone());
+    let keys = LinkStore::new(link, start.generation);
     await_all(&keys, start, patience).map_err(Error::Meeting)?;
     let store = Store::new(Arc::new(keys), patience).map_err(Error::Meeting)?;
     let collective = Collective::connect(&store, &options(start, device)).map_err(Error::Meeting)?;

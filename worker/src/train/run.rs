@@ -72,7 +72,7 @@ fn generation(job: &Job, link: &Link, trainer: &mut Trainer, held: &mut Held) ->
         trainer,
         held,
     };
-    link.say(FromRank::Training);
+    link.say(FromRank::Training { generation: job.start.generation, began_at: beginning.taken });
     run.all(beginning.taken, beginning.owes).inspect_err(|_| run.saver.settle_after_fault())
 }
 
@@ -243,6 +243,10 @@ impl Run<'_> {
         }
         if !self.job.is_first_rank() {
             return Ok(Ending::Finished(JobResult::default()));
+        }
+        // The last checkpoint's permission may be minutes old, and the generation superseded since.
+        if !self.link.is_live(self.job.start.generation) {
+            return Ok(Ending::Stopped);
         }
         let folder = self.job.start.job_dir.join("encoder");
         let encoder = self.trainer.method().encoder();

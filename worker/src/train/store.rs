@@ -4,18 +4,28 @@ use std::time::Duration;
 
 use kindred_bridge::{Error, ErrorKind, KeyValueStore};
 use kindred_ipc::{StoreFault, StoreOperation, StoreValue};
+use kindred_proto::ids::Generation;
 
 use super::link::Link;
 
 /// How long an answer may take beyond the wait that was asked for: two hops, and a coordinator that restarts.
 const REPLY_PATIENCE: Duration = Duration::from_secs(15);
 
-/// The coordinator's store, as c10d wants to see it.
-pub struct LinkStore(pub Link);
+/// The coordinator's store, as c10d wants to see it: the keys of one generation, whatever this rank has joined since.
+pub struct LinkStore {
+    link: Link,
+    generation: Generation,
+}
 
 impl LinkStore {
+    /// The keys of a generation.
+    pub fn new(link: &Link, generation: Generation) -> Self {
+        Self { link: link.clone(), generation }
+    }
+
     fn call(&self, operation: StoreOperation, wait: Duration) -> Result<StoreValue, Error> {
-        self.0.call(operation, wait.saturating_add(REPLY_PATIENCE)).map_err(|fault| error_of(&fault))
+        let patience = wait.saturating_add(REPLY_PATIENCE);
+        self.link.call(self.generation, operation, patience).map_err(|fault| error_of(&fault))
     }
 }
 

@@ -135,7 +135,7 @@ fn talk(
 
 fn answer(message: &FromRank, line: &Line, store: &Arc<Store>) {
     match message.clone() {
-        FromRank::StoreCall { call, operation } => {
+        FromRank::StoreCall { call, operation, .. } => {
             let (line, store) = (line.clone(), store.clone());
             thread::spawn(move || line.say(&ToRank::StoreReply { call, outcome: store.apply(operation) }));
         }
@@ -191,6 +191,15 @@ impl Heard {
             _ => None,
         };
         self.messages.iter().filter_map(step).collect()
+    }
+
+    /// Each generation that has met, with the steps taken before.
+    pub fn beginnings(&self) -> Vec<(u64, u64)> {
+        let beginning = |message: &FromRank| match message {
+            FromRank::Training { generation, began_at } => Some((generation.0, began_at.0)),
+            _ => None,
+        };
+        self.messages.iter().filter_map(beginning).collect()
     }
 
     /// Values of a series with their steps.

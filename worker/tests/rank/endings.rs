@@ -2,7 +2,7 @@
 
 use std::os::unix::process::ExitStatusExt;
 
-use kindred_ipc::{FromRank, SOCKET_VARIABLE, StoreOperation, ToRank};
+use kindred_ipc::{FromRank, SOCKET_VARIABLE, StoreFault, StoreOperation, ToRank};
 use kindred_proto::v1;
 
 use crate::{
@@ -61,6 +61,22 @@ fn ranks_stop_while_they_measure() {
         assert_eq!(heard[0].committed().len(), n_committed, "at step {step}");
         assert!(heard[0].series("linear_accuracy_percent").is_empty(), "at step {step}");
     }
+}
+
+/// Measuring takes long enough for another generation to take this one's place.
+#[test]
+fn w1_a_superseded_rank_writes_no_encoder() {
+    let job = TestJob::new(1);
+    let heard = &play(job.starts(1), |_, message| match message {
+        FromRank::StoreCall { call, operation: StoreOperation::CountKeys, .. } => {
+            let outcome = Err(StoreFault::Superseded("generation 2 is live".into()));
+            Reaction::Say(ToRank::StoreReply { call: *call, outcome })
+        }
+        _ => Reaction::Usual,
+    })[0];
+    assert!(heard.is_stopped(), "{:?}", heard.messages.last());
+    assert_eq!(heard.committed(), [4, 8], "it was live when it asked for those");
+    assert!(!job.job_dir().join("encoder").exists());
 }
 
 #[test]

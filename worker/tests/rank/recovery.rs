@@ -37,6 +37,13 @@ fn a_survivor_goes_on_in_its_process_and_ends_with_the_same_bits() {
     heard[0].result();
     assert_eq!(steps_of(&heard[0]), (1..=N_STEPS).collect::<Vec<_>>(), "each step once");
     assert!(heard[0].messages.iter().any(|message| matches!(message, FromRank::Parted(_))));
+    assert_eq!(heard[1].beginnings(), [(1, 0)]);
+    let met_again = heard[2].beginnings();
+    assert_eq!(heard[0].beginnings(), [(1, 0), met_again[0]], "both say where generation 2 goes on");
+    assert!(
+        (2, 3) <= met_again[0] && met_again[0] <= (2, 4),
+        "at most the step in flight is repeated: {met_again:?}"
+    );
     assert_eq!(job.checkpoints(), [format!("step-{N_STEPS:012}-g2")]);
     assert!(final_state(&job) == final_state(&straight));
 }

@@ -84,6 +84,7 @@ fn c2_a_resumed_job_ends_with_the_same_bits() {
     let second = &play_as_usual(resumed.starts(2))[0];
     let result = second.result();
     assert_eq!(second.series("loss")[0].0, first.committed()[0] + 1, "no step is taken twice");
+    assert_eq!((first.beginnings(), second.beginnings()), (vec![(1, 0)], vec![(2, first.committed()[0])]));
     assert!(result.metrics.contains_key("knn_random_encoder_percent"), "measured before the first step only");
     assert!(final_state(&straight) == final_state(&resumed));
 }

@@ -241,6 +241,9 @@ pub struct Metrics {
     /// Only points after this step
     #[arg(long, default_value_t = 0, hide_default_value = true, value_name = "STEP")]
     pub after_step: u64,
+    /// What this generation said, also of steps that were taken again; left out: what counts
+    #[arg(long, default_value_t = 0, hide_default_value = true)]
+    pub generation: u64,
 }
 
 /// `kindred cancel`.

@@ -4,6 +4,7 @@ use kindred_proto::v1;
 use uuid::Uuid;
 
 use crate::{
+    accounts,
     args::{Cancel, Format, Global, JobArg, Jobs},
     client::Client,
     exit::{Error, Exit},
@@ -102,7 +103,7 @@ fn show(format: Format, job: &v1::Job) -> Result<Exit, Error> {
 fn details(job: &v1::Job) -> String {
     let time =
         |time: &Option<prost_types::Timestamp>| time.as_ref().map(ToString::to_string).unwrap_or_default();
-    let lines = [
+    let mut lines = vec![
         ("job", job.id.clone()),
         ("name", job.spec.as_ref().map(|spec| spec.name.clone()).unwrap_or_default()),
         ("state", job.state().label()),
@@ -111,12 +112,14 @@ fn details(job: &v1::Job) -> String {
         ("ranks", placements(&job.placements)),
         ("progress", job.progress.as_ref().map(progress::line).unwrap_or_default()),
         ("checkpoint", job.newest_checkpoint.as_ref().map(|newest| newest.id.clone()).unwrap_or_default()),
-        ("last fault", job.last_fault.as_ref().map(text::failure).unwrap_or_default()),
+    ];
+    lines.extend(accounts::lines(job));
+    lines.extend([
         ("created", time(&job.create_time)),
         ("started", time(&job.start_time)),
         ("ended", time(&job.end_time)),
         ("encoder", job.result.as_ref().map(|result| result.encoder_path.clone()).unwrap_or_default()),
-    ];
+    ]);
     let known = lines.into_iter().filter(|(_, value)| !value.is_empty());
     known.map(|(name, value)| format!("{name:<12}{value}")).collect::<Vec<_>>().join("\n")
 }

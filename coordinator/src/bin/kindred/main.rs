@@ -11,6 +11,7 @@ use crate::{
     exit::{Error, Exit},
 };
 
+mod accounts;
 mod args;
 mod checkpoints;
 mod client;

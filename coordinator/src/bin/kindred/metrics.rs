@@ -17,7 +17,9 @@ const PAGE_SIZE: u32 = 5000;
 pub async fn run(global: &Global, args: Metrics) -> Result<Exit, Error> {
     let client = Client::connect(global).await?;
     let wants_points = !args.series.is_empty();
-    let points = pages(&client, args.job, args.series, args.after_step).await?;
+    let Metrics { job: job_id, series, after_step, generation } = args;
+    let request = v1::ListMetricsRequest { job_id, series, after_step, generation, ..Default::default() };
+    let points = pages(&client, request).await?;
     let table = || if wants_points { points_table(&points) } else { summary_table(&points) };
     output::list(global.output, &points, "MetricPoint", table)?;
     if points.is_empty() && global.output == Format::Table {
@@ -26,15 +28,12 @@ pub async fn run(global: &Global, args: Metrics) -> Result<Exit, Error> {
     Ok(Exit::Succeeded)
 }
 
-/// The points of a job's series after a step, in the order of steps; of all series where none is named.
+/// All points that are asked for, by series and step.
 pub async fn pages(
     client: &Client,
-    job_id: String,
-    series: Vec<String>,
-    after_step: u64,
+    mut request: v1::ListMetricsRequest,
 ) -> Result<Vec<v1::MetricPoint>, Error> {
-    let mut request =
-        v1::ListMetricsRequest { job_id, series, after_step, page_size: PAGE_SIZE, ..Default::default() };
+    request.page_size = PAGE_SIZE;
     let mut points = Vec::new();
     loop {
         let page = client.answer(client.jobs().list_metrics(request.clone())).await?;

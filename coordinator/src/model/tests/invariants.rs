@@ -1,4 +1,4 @@
-//! What holds whatever happens: J1, J2, J4, J5 and J6 after every event, and an end to every job.
+//! What holds whatever happens: J1, J2, J4 to J7 after every event, and an end to every job.
 
 use std::collections::BTreeSet;
 
@@ -17,6 +17,7 @@ enum Happening {
     Obey { node: usize },
     Report { node: usize },
     Move { node: usize, rank: usize, state: RankState },
+    Begin { node: usize, rank: usize, step: u64 },
     Fail { node: usize, rank: usize, reason: Reason },
     Checkpoint { node: usize, rank: usize, step: u64 },
     Replay { node: usize, generation: u64, state: RankState },
@@ -53,6 +54,7 @@ fn happening() -> impl Strategy<Value = Happening> {
         8 => node.clone().prop_map(|node| Obey { node }),
         4 => node.clone().prop_map(|node| Report { node }),
         6 => (node.clone(), 0..3_usize, state.clone()).prop_map(|(node, rank, state)| Move { node, rank, state }),
+        4 => (node.clone(), 0..3_usize, 0..60_u64).prop_map(|(node, rank, step)| Begin { node, rank, step }),
         3 => (node.clone(), 0..3_usize, reason).prop_map(|(node, rank, reason)| Fail { node, rank, reason }),
         2 => (node.clone(), 0..3_usize, 1..50_u64).prop_map(|(node, rank, step)| Checkpoint { node, rank, step }),
         2 => (node.clone(), 0..4_u64, state).prop_map(|(node, generation, state)| Replay { node, generation, state }),
@@ -84,6 +86,7 @@ impl World {
                 seen.set_state(state);
                 seen.result = Some(v1::JobResult::default());
             }),
+            Happening::Begin { node, rank, step } => self.begin_any(&name(node), rank, step),
             Happening::Fail { node, rank, reason } => self.edit_any(&name(node), rank, |seen| {
                 seen.set_state(RankState::Failed);
                 seen.failure = Some(v1::Failure::from(&Failure::new(reason, "it met a fault")));
@@ -120,10 +123,23 @@ impl World {
         }
     }
 
+    /// Lets a rank say where its generation goes on; a job's first one begins with nothing.
+    fn begin_any(&mut self, node: &str, rank: usize, step: u64) {
+        let Some(seen) = self.agents[node].ranks.get(rank) else { return };
+        let job = self.model.state().job(&seen.job_id.as_str().into());
+        let is_first = job.is_none_or(|job| !job.ledger.is_any());
+        self.edit_any(node, rank, |seen| {
+            seen.set_state(RankState::Training);
+            seen.began_at_step.get_or_insert(if is_first { 0 } else { step });
+        });
+        self.report(node);
+    }
+
     fn check(&self, before: &State) {
         let state = self.model.state();
         for job in state.jobs_before(None) {
             check_history(before.job(&job.id), job);
+            check_ledger(job, &self.changes);
             let is_waiting = job.wants_placement();
             assert!(!job.reason.is_empty(), "J6: {} says nothing", job.id);
             assert!(
@@ -168,6 +184,7 @@ impl World {
 
 fn go_on(seen: &mut v1::ObservedRank, step: u64) {
     seen.progress = Some(v1::Progress { step, ..Default::default() });
+    seen.began_at_step.get_or_insert(0);
     match seen.state() {
         RankState::Starting => seen.set_state(RankState::Training),
         RankState::Training => {
@@ -190,6 +207,43 @@ fn check_history(before: Option<&Job>, after: &Job) {
             after.id
         );
     }
+}
+
+/// J7: each step that was taken has one owner, and the intervals are in order and touch one another from the first step.
+/// The oracle keeps the owner of every step.
+fn check_ledger(job: &Job, changes: &[Change]) {
+    let (mut owners, mut recomputed, mut newest) = (vec![], 0, 0);
+    for change in changes {
+        match change {
+            Change::Job { job_id, change: JobChange::Began { generation, step }, .. }
+                if *job_id == job.id =>
+            {
+                assert!(generation.0 > newest, "J2: a row for generation {generation} after {newest}");
+                let step = usize::try_from(step.0).expect("a small number");
+                recomputed += owners.len().saturating_sub(step);
+                owners.resize(step, newest);
+                newest = generation.0;
+            }
+            Change::Job { job_id, change: JobChange::Sealed { generation, reached, .. }, .. }
+                if *job_id == job.id =>
+            {
+                assert_eq!(generation.0, newest, "J2: only the newest is sealed");
+                let reached = usize::try_from(reached.0).expect("a small number");
+                owners.resize(owners.len().max(reached), newest);
+            }
+            _ => {}
+        }
+    }
+    let mut next = 1;
+    let mut listed = vec![];
+    for interval in job.ledger.intervals(None) {
+        assert_eq!(interval.first.0, next, "J7: {} has a gap or an overlap", job.id);
+        assert!(interval.last >= interval.first);
+        next = interval.last.0 + 1;
+        listed.extend((interval.first.0..next).map(|_| interval.generation.0));
+    }
+    assert_eq!(listed, owners, "J7: {}", job.id);
+    assert_eq!(job.ledger.recomputed(None), recomputed as u64, "J7: {}", job.id);
 }
 
 /// J1: the ranks of a job that run are all of its newest generation, or start for the next one; no device has two.

@@ -130,7 +130,8 @@ fn progress_is_of_the_newest_generation_and_of_rank_0() {
     world.report_all();
     let progress = world.model.job_view(world.job(&job_id)).progress.expect("progress");
     assert_eq!(progress.step, 5);
-    assert_eq!(world.model.observed.reached(&job_id, Generation(1)), kindred_proto::ids::Step(6));
+    let reached = world.model.observed.reached(&job_id, Generation(1)).expect("progress");
+    assert_eq!(reached.step, kindred_proto::ids::Step(6));
 }
 
 #[test]

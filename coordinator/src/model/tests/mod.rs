@@ -2,6 +2,7 @@
 
 mod elastic;
 mod invariants;
+mod ledger;
 mod membership;
 mod placement;
 mod recovery;
@@ -117,12 +118,14 @@ impl World {
         self.report_all();
     }
 
-    /// Lets all ranks of a job train at a step.
+    /// Lets all ranks of a job train at a step; they began at the newest checkpoint unless they say otherwise.
     fn train(&mut self, job_id: &JobId, step: u64) {
-        let live = self.job(job_id).live.as_ref().expect("a placed job");
-        for rank in 0..live.world_size().0 {
+        let job = self.job(job_id);
+        let began_at = job.newest_checkpoint().map_or(0, |checkpoint| checkpoint.step);
+        for rank in 0..job.live.as_ref().expect("a placed job").world_size().0 {
             self.edit(job_id, rank, |seen| {
                 seen.set_state(RankState::Training);
+                seen.began_at_step.get_or_insert(began_at);
                 seen.progress = Some(v1::Progress { step, total_steps: 1000, ..Default::default() });
             });
         }
@@ -232,6 +235,13 @@ fn submission(n_ranks: u32) -> Submission {
         no_progress: 2,
         spec: Wire(v1::JobSpec { ranks: Some(n_ranks), recipe: Some(recipe), ..Default::default() }),
     }
+}
+
+/// A job that measures.
+fn evaluation(n_ranks: u32) -> Submission {
+    let evaluate = Some(v1::Evaluate::default());
+    let spec = v1::JobSpec { ranks: Some(n_ranks), evaluate, ..Default::default() };
+    Submission { spec: Wire(spec), ..submission(n_ranks) }
 }
 
 fn is_same(seen: &v1::ObservedRank, order: &v1::OrderedRank) -> bool {

@@ -72,6 +72,24 @@ fn a_rank_that_parted_goes_on_beside_a_new_one_once_its_peers_node_is_lost() {
 }
 
 #[test]
+fn an_evaluation_keeps_no_rank() {
+    let mut world = World::new(&[2, 1]);
+    let job_id = world.try_submit("a", evaluation(2)).expect("a good job");
+    world.obey_all();
+    world.train(&job_id, 5);
+    assert_eq!(world.state(&job_id), JobState::Running);
+    world.fail(&job_id, 1, Reason::RankExited);
+    assert_eq!(world.state(&job_id), JobState::Recovering, "there was a device for the rank that is lost");
+    let orders = world.model.orders(&"node-1".into());
+    assert!(orders.iter().all(|order| order.action() == v1::ordered_rank::Action::Stop), "{orders:?}");
+    world.obey_all();
+    assert_eq!(world.job(&job_id).live_generation(), Some(Generation(2)));
+    let orders = world.model.orders(&"node-1".into());
+    assert_eq!(orders.len(), 2);
+    assert!(orders.iter().all(|order| order.generation == 2 && order.resume_from.is_none()), "{orders:?}");
+}
+
+#[test]
 fn a_fault_of_everyones_opens_the_next_generation_once_all_ranks_are_gone() {
     let (mut world, job_id) = World::running(&[2], 2);
     world.fail(&job_id, 1, Reason::Internal);
@@ -206,6 +224,55 @@ fn a_better_cause_that_comes_late_is_kept() {
     assert_eq!(fault.reason, Reason::NodeLost);
     assert_eq!(fault.message, "rank 1 was lost with node-2, which sent no report for 10 s");
     assert_eq!(world.job(&job_id).generation, Generation(2), "rank 1 was still thought to train");
+}
+
+/// What users see: the message of each fault, and whether it only followed.
+fn faults(world: &World, job_id: &JobId) -> Vec<(String, bool)> {
+    let faults = world.model.job_view(world.job(job_id)).faults;
+    faults.into_iter().map(|it| (it.failure.expect("set").message, it.consequence)).collect()
+}
+
+#[test]
+fn the_first_fault_is_the_jobs_error_and_the_others_are_consequences() {
+    let (mut world, job_id) = World::running(&[3], 3);
+    world.fail(&job_id, 2, Reason::PeerLost);
+    world.pass(Duration::from_millis(10));
+    world.fail(&job_id, 1, Reason::NotFinite);
+    world.pass(Duration::from_millis(10));
+    world.fail(&job_id, 0, Reason::OutOfMemory);
+    assert_eq!(failure(&world, &job_id).message, "rank 1 met a fault");
+    let expected =
+        [("rank 1 met a fault", false), ("rank 2 met a fault", true), ("rank 0 met a fault", true)];
+    assert_eq!(faults(&world, &job_id), expected.map(|(text, follows)| (text.to_owned(), follows)));
+}
+
+#[test]
+fn faults_are_those_of_the_newest_generation_that_met_any() {
+    let (mut world, job_id) = World::running(&[2], 2);
+    world.fail(&job_id, 0, Reason::Internal);
+    world.fail(&job_id, 1, Reason::PeerLost);
+    assert_eq!(faults(&world, &job_id).len(), 2);
+    world.obey_all();
+    world.obey_all();
+    world.train(&job_id, 5);
+    assert_eq!(faults(&world, &job_id).len(), 2, "what happened last is still shown");
+    world.fail(&job_id, 1, Reason::RankExited);
+    assert_eq!(faults(&world, &job_id), [("rank 1 met a fault".to_owned(), false)]);
+}
+
+#[test]
+fn a_job_shows_what_is_used_of_each_budget() {
+    let (mut world, job_id) = World::running(&[2], 2);
+    for reason in [Reason::RankExited, Reason::RankExited] {
+        world.fail(&job_id, 1, reason);
+        world.obey_all();
+        world.train(&job_id, 1);
+    }
+    let used = world.model.job_view(world.job(&job_id)).retry_used.expect("always set");
+    assert_eq!(
+        (used.user_failures, used.infrastructure_failures, used.no_progress),
+        (Some(0), Some(2), Some(1))
+    );
 }
 
 #[test]

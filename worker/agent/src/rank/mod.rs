@@ -9,7 +9,7 @@ use std::{fmt::Display, path::PathBuf, time::Duration};
 use kindred_ipc::Start;
 use kindred_proto::{
     failure::{Failure, Reason},
-    ids::CheckpointId,
+    ids::{CheckpointId, Generation, Step},
     v1,
 };
 use tokio::{
@@ -65,8 +65,13 @@ pub enum Event {
     },
     /// It meets the others.
     Meeting,
-    /// Its steps begin.
-    Training,
+    /// Its generation has met, and steps begin.
+    Training {
+        /// The generation.
+        generation: Generation,
+        /// Steps taken before.
+        began_at: Step,
+    },
     /// Its peers are gone, as the line says; it waits for the next generation.
     Parted(v1::LogLine),
     /// Its newest progress.

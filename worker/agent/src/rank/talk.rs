@@ -18,7 +18,7 @@ use tokio_util::{
 };
 
 use super::{Event, Launch, Outcome, Stop, Wires};
-use crate::config::HELLO_TIMEOUT;
+use crate::{config::HELLO_TIMEOUT, reconcile::RankKey};
 
 /// Answers that may wait for the rank to read them.
 const ANSWERS: usize = 64;
@@ -127,8 +127,9 @@ async fn listen(
     while let Some(message) = next_in_time(launch, frames).await? {
         while calls.try_join_next().is_some() {}
         let event = match message {
-            FromRank::StoreCall { call, operation } => {
-                let (store, key, answers) = (wires.store.clone(), launch.now(wires), answers.clone());
+            FromRank::StoreCall { call, generation, operation } => {
+                let key = RankKey { generation, ..launch.key.clone() };
+                let (store, answers) = (wires.store.clone(), answers.clone());
                 calls.spawn(async move {
                     let outcome = store.call(&key, operation).await;
                     let _ = answers.send(ToRank::StoreReply { call, outcome }).await;
@@ -207,15 +208,19 @@ enum Heard {
 fn heard(launch: &Launch, wires: &Wires, message: FromRank) -> Result<Heard, Error> {
     Ok(match message {
         FromRank::Meeting => Heard::Event(Event::Meeting),
-        FromRank::Training => Heard::Event(Event::Training),
+        FromRank::Training { generation, began_at } => Heard::Event(Event::Training { generation, began_at }),
         FromRank::Parted(Wire(failure)) => Heard::Event(Event::Parted(launch.attribute(
             wires,
             v1::LogLine { level: v1::LogLevel::Warn.into(), message: failure.message, ..Default::default() },
         ))),
         FromRank::Progress(Wire(progress)) => Heard::Event(Event::Progress(progress)),
         FromRank::Points(points) => {
-            let generation = launch.now(wires).generation.0;
-            let own = |Wire(point)| kindred_proto::v1::MetricPoint { generation, ..point };
+            // What a process says late belongs to the generation in which it measured it, not to the one that it joined.
+            let (first, newest) = (launch.key.generation.0, launch.now(wires).generation.0);
+            let own = |Wire(point): Wire<v1::MetricPoint>| v1::MetricPoint {
+                generation: point.generation.clamp(first, newest),
+                ..point
+            };
             Heard::Event(Event::Points(points.into_iter().map(own).collect()))
         }
         FromRank::Line(Wire(line)) => Heard::Event(Event::Line(launch.attribute(wires, line))),

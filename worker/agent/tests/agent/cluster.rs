@@ -140,6 +140,17 @@ impl Coordinator {
         unique.into_values().collect()
     }
 
+    /// Step and generation of two points, once they are there.
+    pub async fn points(&self) -> Vec<(u64, u64)> {
+        let mut reports = self.reports.clone();
+        let find = |reports: &[v1::AgentReport]| -> Vec<(u64, u64)> {
+            let points = Self::batches(reports).into_iter().flat_map(|batch| batch.points);
+            points.map(|point| (point.step, point.generation)).collect()
+        };
+        let found = timeout(DEADLINE, reports.wait_for(|reports| find(reports).len() > 1)).await;
+        find(&found.expect("the points come in time").expect("reports go on"))
+    }
+
     pub fn steps(&self) -> Vec<u64> {
         let batches = Self::batches(&self.reports.borrow());
         batches.iter().flat_map(|batch| &batch.points).map(|point| point.step).collect()
@@ -332,6 +343,7 @@ pub fn run(generation: u64, device_index: u32, script: impl Into<String>) -> v1:
         spec: Some(spec),
         action: v1::ordered_rank::Action::Run.into(),
         resume_from: None,
+        hold_commits: false,
     }
 }
 

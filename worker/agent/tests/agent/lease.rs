@@ -14,9 +14,9 @@ fn has_committed(report: &v1::AgentReport) -> bool {
 async fn a_commit_is_allowed_at_once_under_a_lease() {
     let coordinator = Coordinator::start().await;
     let _node = Node::start(coordinator.address);
-    coordinator.order(vec![run(1, 0, "train commit:step-1 await-stop")]);
+    coordinator.order(vec![run(1, 0, "train commit:step-1-g1 await-stop")]);
     let report = coordinator.report(has_committed).await;
-    assert_eq!(report.ranks[0].checkpoints[0].id, "step-1");
+    assert_eq!(report.ranks[0].checkpoints[0].id, "step-1-g1");
 }
 
 #[tokio::test]
@@ -26,7 +26,7 @@ async fn a_commit_waits_while_the_lease_is_over() {
     coordinator.orders.send_modify(|orders| orders.lease_ms = LEASE.as_millis() as u32);
     let node = Node::start(coordinator.address);
     let gate = node.gate("gate");
-    let script = format!("train gate:{} commit:step-1 await-stop", gate.path().display());
+    let script = format!("train gate:{} commit:step-1-g1 await-stop", gate.path().display());
     coordinator.order(vec![run(1, 0, script)]);
     let held = gate.reached().await;
     coordinator.mute(true);
@@ -49,7 +49,7 @@ async fn a_commit_of_a_rank_that_is_no_longer_ordered_is_refused() {
     coordinator.order(vec![run(
         1,
         0,
-        format!("train gate:{} commit:step-1 await-stop", gate.path().display()),
+        format!("train gate:{} commit:step-1-g1 await-stop", gate.path().display()),
     )]);
     let held = gate.reached().await;
     coordinator.order(vec![]);

@@ -3,6 +3,7 @@
 mod cluster;
 mod coordinator_away;
 mod endings;
+mod fences;
 mod lease;
 mod life;
 mod store;

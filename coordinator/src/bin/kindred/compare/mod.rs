@@ -96,7 +96,9 @@ async fn charts(client: &Client, jobs: &[v1::Job], series: &[String]) -> Result<
     let mut charts: Vec<Chart> =
         series.iter().map(|title| Chart { title: title.clone(), curves: Vec::new() }).collect();
     for job in jobs {
-        let points = metrics::pages(client, job.id.clone(), series.to_vec(), 0).await?;
+        let (job_id, series) = (job.id.clone(), series.to_vec());
+        let request = v1::ListMetricsRequest { job_id, series, ..Default::default() };
+        let points = metrics::pages(client, request).await?;
         for chart in &mut charts {
             let curve = Curve::of(format!("{} {}", job.id, name(job)), &chart.title, &points);
             chart.curves.extend(curve);
