@@ -5,8 +5,7 @@ use std::io;
 use kindred_ipc::{FromRank, MAX_FRAME_BYTES, ToRank, Wire};
 use kindred_proto::{failure::Reason, v1};
 use tokio::{
-    io::{AsyncWrite, AsyncWriteExt},
-    net::{UnixListener, UnixStream},
+    io::{AsyncWrite, AsyncWriteExt, ReadHalf, WriteHalf, split},
     sync::{mpsc, oneshot},
     task::JoinSet,
     time::timeout,
@@ -15,12 +14,22 @@ use tokio_stream::StreamExt;
 use tokio_util::codec::{FramedRead, LengthDelimitedCodec};
 
 use super::{Event, Launch, Outcome, Stop, Wires};
-use crate::config::HELLO_TIMEOUT;
+use crate::{
+    config::HELLO_TIMEOUT,
+    host::{Connection, Pending},
+};
 
 /// Answers that may wait for the rank to read them.
 const ANSWERS: usize = 64;
 
+/// Comes true once the rank calls.
+type Call = Pending<'static, io::Result<Box<dyn Connection>>>;
+
 type Frames<R> = FramedRead<R, LengthDelimitedCodec>;
+
+type Reader = Frames<ReadHalf<Box<dyn Connection>>>;
+
+type Writer = WriteHalf<Box<dyn Connection>>;
 
 /// Why a conversation ended without the rank's last word.
 #[derive(Debug, thiserror::Error)]
@@ -36,8 +45,8 @@ enum Error {
 }
 
 /// Speaks with the rank until it has said its last word, which is returned, or hangs up.
-pub async fn talk(launch: &Launch, wires: &Wires, listener: UnixListener) -> Option<Outcome> {
-    match converse(launch, wires, listener).await {
+pub async fn talk(launch: &Launch, wires: &Wires, call: Call) -> Option<Outcome> {
+    match converse(launch, wires, call).await {
         Ok(word) => word,
         Err(error) => {
             let text = format!("rank {} on {} {error}", launch.key.rank, launch.node_name);
@@ -46,25 +55,23 @@ pub async fn talk(launch: &Launch, wires: &Wires, listener: UnixListener) -> Opt
     }
 }
 
-async fn converse(launch: &Launch, wires: &Wires, listener: UnixListener) -> Result<Option<Outcome>, Error> {
-    let (mut frames, mut writer) = {
-        let (stream, _) = timeout(HELLO_TIMEOUT, listener.accept()).await.map_err(|_| Error::NoHello)??;
-        split(stream)
-    };
+async fn converse(launch: &Launch, wires: &Wires, call: Call) -> Result<Option<Outcome>, Error> {
+    let (mut frames, mut writer) = ends(timeout(HELLO_TIMEOUT, call).await.map_err(|_| Error::NoHello)??);
     let hello = timeout(HELLO_TIMEOUT, next(&mut frames)).await.map_err(|_| Error::NoHello)??;
     let Some(hello) = hello else { return Ok(None) };
     check(&hello, &launch.start.version)?;
     send(&mut writer, &ToRank::Start(Box::new(launch.start.clone()))).await?;
     let (answers, outgoing) = mpsc::channel(ANSWERS);
     tokio::select! {
+        biased;
         word = listen(launch, wires, &mut frames, answers) => word,
         // A rank that no longer reads may still have said its last word.
         Err(_) = speak(&mut writer, outgoing, wires.clone()) => drain(launch, wires, &mut frames).await,
     }
 }
 
-fn split(stream: UnixStream) -> (Frames<tokio::net::unix::OwnedReadHalf>, tokio::net::unix::OwnedWriteHalf) {
-    let (reader, writer) = stream.into_split();
+fn ends(stream: Box<dyn Connection>) -> (Reader, Writer) {
+    let (reader, writer) = split(stream);
     let codec = LengthDelimitedCodec::builder().max_frame_length(MAX_FRAME_BYTES).new_codec();
     (FramedRead::new(reader, codec), writer)
 }
@@ -155,6 +162,7 @@ async fn speak(
     loop {
         let stop_asked = async { stop.wait_for(Option::is_some).await.map_or(None, |stop| *stop) };
         let message = tokio::select! {
+            biased;
             Some(answer) = outgoing.recv() => answer,
             Some(Stop { checkpoint }) = stop_asked, if !is_asked => {
                 is_asked = true;
