@@ -23,9 +23,10 @@ impl Config {
         }
     }
 
-    /// How long an agent may count on its last answered report.
+    /// How long an agent may count on its last answered report. It is over well before the node is taken for lost: a rank
+    /// that was allowed to commit has the rest of the time to do so.
     pub fn lease(&self) -> Duration {
-        self.detection_budget
+        self.detection_budget * 4 / 5
     }
 
     /// How often an agent reports at least.

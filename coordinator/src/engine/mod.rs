@@ -93,7 +93,7 @@ pub async fn start_at<J: Journal>(
     let changes = journal.load().await?;
     let state = State::replay(&changes);
     info!(changes = changes.len(), jobs_active = state.active_jobs().count(), "journal replayed");
-    let model = Model::new(state, Rules::new(config.lease()), clock.now());
+    let model = Model::new(state, Rules::new(config.detection_budget), clock.now());
     let (sender, inbox) = mpsc::channel(INBOX_LEN);
     let published = Published::new(model.state());
     let handle = Handle::new(sender, telemetry, published.subscribe());

@@ -329,14 +329,12 @@ impl Agent {
         self.reconcile();
     }
 
-    /// Answers ranks that want to commit, once there is a lease: yes to those that the newest orders name. While
-    /// they name a rank no newer generation runs, since that one is placed only after this one is gone.
+    /// Answers ranks that want to commit, once there is a lease and for as long as it lasts: yes to those that the newest
+    /// orders name. Until it is over no newer generation opens without them.
     fn answer_questions(&mut self) {
-        if !self.uplink.lease.is_valid(Instant::now()) {
-            return;
-        }
+        let Some(left) = self.uplink.lease.left(Instant::now()) else { return };
         for (key, known) in &mut self.ranks {
-            known.answer(self.orders.contains_key(key));
+            known.answer(self.orders.contains_key(key).then_some(left));
         }
     }
 

@@ -1,6 +1,6 @@
 //! The ranks that this agent was ordered, as it sees them.
 
-use std::collections::VecDeque;
+use std::{collections::VecDeque, time::Duration};
 
 use kindred_ipc::Start;
 use kindred_proto::v1::{self, RankState};
@@ -28,7 +28,7 @@ pub struct Known {
     stop: watch::Sender<Option<Stop>>,
     regroup: watch::Sender<Option<Box<Start>>>,
     /// Questions about commits that wait for a lease.
-    questions: Vec<oneshot::Sender<bool>>,
+    questions: Vec<oneshot::Sender<Option<Duration>>>,
 }
 
 /// Where a rank's process hears what it is to do.
@@ -109,14 +109,14 @@ impl Known {
     }
 
     /// Keeps a question about a commit.
-    pub fn asked(&mut self, answer: oneshot::Sender<bool>) {
+    pub fn asked(&mut self, answer: oneshot::Sender<Option<Duration>>) {
         self.questions.push(answer);
     }
 
-    /// Answers all questions about commits.
-    pub fn answer(&mut self, is_allowed: bool) {
+    /// Answers all questions about commits: yes for so long, or no.
+    pub fn answer(&mut self, allowed_for: Option<Duration>) {
         for question in self.questions.drain(..) {
-            let _ = question.send(is_allowed);
+            let _ = question.send(allowed_for);
         }
     }
 

@@ -79,8 +79,8 @@ pub enum Event {
     AskCommit {
         /// The checkpoint.
         checkpoint: CheckpointId,
-        /// Takes the answer; dropped means no.
-        answer: oneshot::Sender<bool>,
+        /// Takes for how long it may; none, and dropped, mean no.
+        answer: oneshot::Sender<Option<Duration>>,
     },
     /// A checkpoint's manifest is in place.
     Committed(v1::Checkpoint),

@@ -1,9 +1,9 @@
 //! The conversation between the agent and a rank over the rank's socket.
 
-use std::io;
+use std::{io, time::Duration};
 
 use kindred_ipc::{FromRank, MAX_FRAME_BYTES, ToRank, Wire};
-use kindred_proto::{failure::Reason, v1};
+use kindred_proto::{failure::Reason, ids::CheckpointId, v1};
 use tokio::{
     io::{AsyncWrite, AsyncWriteExt, ReadHalf, WriteHalf, split},
     sync::{mpsc, oneshot},
@@ -127,8 +127,7 @@ async fn listen(
                 let (answer, decided) = oneshot::channel();
                 let (answers, asked) = (answers.clone(), checkpoint.clone());
                 calls.spawn(async move {
-                    let allowed = decided.await.unwrap_or(false);
-                    let _ = answers.send(ToRank::MayCommit { checkpoint: asked, allowed }).await;
+                    let _ = answers.send(answer_about(asked, decided.await.unwrap_or(None))).await;
                 });
                 Event::AskCommit { checkpoint, answer }
             }
@@ -140,6 +139,12 @@ async fn listen(
         wires.tell(&launch.key, event).await;
     }
     Ok(None)
+}
+
+/// The answer to a rank that wants to commit.
+fn answer_about(checkpoint: CheckpointId, allowed_for: Option<Duration>) -> ToRank {
+    let for_ms = allowed_for.map_or(0, |left| u64::try_from(left.as_millis()).unwrap_or(u64::MAX));
+    ToRank::MayCommit { checkpoint, allowed: allowed_for.is_some(), for_ms }
 }
 
 /// Reads on when nothing can be written any more.
