@@ -17,7 +17,7 @@ use kindred_proto::{
     ids::{Generation, JobId},
     v1::{StoreResponse, store_request::Operation},
 };
-use tokio::{sync::watch, time};
+use tokio::{sync::Notify, time};
 use tokio_util::sync::CancellationToken;
 
 pub use table::{MAX_KEY_BYTES, MAX_TABLE_BYTES, MAX_VALUE_BYTES, Table};
@@ -45,7 +45,8 @@ struct Room {
     scope: Scope,
     ended: CancellationToken,
     table: Mutex<Table>,
-    bell: watch::Sender<()>,
+    /// Wakes ranks in the order in which they began to wait.
+    bell: Notify,
 }
 
 impl Rendezvous {
@@ -80,7 +81,7 @@ impl Rendezvous {
 
 impl Room {
     fn new(scope: Scope, ended: CancellationToken) -> Self {
-        Self { scope, ended, table: Mutex::default(), bell: watch::Sender::new(()) }
+        Self { scope, ended, table: Mutex::default(), bell: Notify::new() }
     }
 
     fn apply(&self, operation: Operation) -> Result<StoreResponse, Failure> {
@@ -103,12 +104,13 @@ impl Room {
             Operation::CountKeys(_) => answer.number = i64::try_from(table.len()).unwrap_or(i64::MAX),
         }
         drop(table);
-        self.bell.send_replace(());
+        self.bell.notify_waiters();
         Ok(answer)
     }
 
     async fn wait(&self, keys: &[String], timeout: Duration) -> Result<(), Failure> {
         tokio::select! {
+            biased;
             () = self.until_set(keys) => Ok(()),
             () = self.ended.cancelled() => Err(self.stale()),
             () = time::sleep(timeout) => Err(self.late(keys, timeout)),
@@ -116,9 +118,14 @@ impl Room {
     }
 
     async fn until_set(&self, keys: &[String]) {
-        let mut bell = self.bell.subscribe();
-        // The room holds the sender, so the bell outlives this loop.
-        while !lock(&self.table).has_all(keys) && bell.changed().await.is_ok() {}
+        loop {
+            // From here on it is heard, so that no key is missed between the look and the wait.
+            let rung = self.bell.notified();
+            if lock(&self.table).has_all(keys) {
+                return;
+            }
+            rung.await;
+        }
     }
 
     fn stale(&self) -> Failure {

@@ -1,6 +1,6 @@
 //! A whole coordinator: journal, telemetry, engine and API over one listener.
 
-use tokio::net::TcpListener;
+use tokio::{net::TcpListener, time::timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::{api, config::Config, engine, journal, telemetry};
@@ -23,7 +23,7 @@ pub enum Error {
 pub async fn run(config: &Config, listener: TcpListener, shutdown: CancellationToken) -> Result<(), Error> {
     let journal = journal::Sqlite::open(config.journal_file()).await?;
     let telemetry = telemetry::Telemetry::open(config.telemetry_file(), config.log_lines_per_job).await?;
-    let (handle, engine) = engine::start(config, journal, telemetry).await?;
+    let (handle, engine) = engine::start(config, journal, telemetry.clone()).await?;
     let stop_engine = CancellationToken::new();
     // An engine that ends by itself takes the API with it: nothing can be answered without it.
     let end_all = shutdown.clone().drop_guard();
@@ -38,6 +38,10 @@ pub async fn run(config: &Config, listener: TcpListener, shutdown: CancellationT
     stop_engine.cancel();
     if let Err(error) = engine.await {
         tracing::error!(%error, "the engine failed");
+    }
+    // What was cut may still hold it.
+    if timeout(api::GRACE, telemetry.close()).await.is_err() {
+        tracing::warn!("metrics and logs are still being read at the end");
     }
     Ok(served?)
 }

@@ -18,7 +18,8 @@ pub struct Timing {
     pub detection_budget: Duration,
     /// How often an agent reports at least, which renews its lease.
     pub renewal: Duration,
-    /// How long an agent may count on its last answered report; without a lease its ranks do nothing durable.
+    /// How long an agent may count on its last answered report; without a lease its ranks do nothing durable. It is over
+    /// well before the node is taken for lost: a rank that was allowed to commit has the rest of the time to do so.
     pub lease: Duration,
     /// A rank's process that says nothing for longer is hung.
     pub hang_grace: Duration,
@@ -64,7 +65,7 @@ impl Timing {
         Self {
             detection_budget,
             renewal: detection_budget / 5,
-            lease: detection_budget,
+            lease: detection_budget * 4 / 5,
             hang_grace: SHORTEST_HANG.max(detection_budget / 5),
             cause_grace: SHORTEST_GRACE,
             abort_grace: detection_budget * 3 / 2 + 2 * SHORTEST_GRACE,
@@ -151,7 +152,7 @@ mod tests {
         let cases = [
             (
                 TimingOverrides { renewal: seconds(6), ..none },
-                "--renewal 6s must be at most half of --lease 5s: a report that is lost once must not cost the lease",
+                "--renewal 6s must be at most half of --lease 4s: a report that is lost once must not cost the lease",
             ),
             (
                 TimingOverrides { lease: seconds(11), ..none },

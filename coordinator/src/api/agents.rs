@@ -100,11 +100,13 @@ async fn happened(
     reports: &mut Streaming<v1::AgentReport>,
 ) -> Result<Happened, Status> {
     tokio::select! {
-        report = reports.message() => Ok(report?.map_or(Happened::Over, Happened::Reported)),
+        // Orders change with reports at most, so that these are read as well.
+        biased;
         changed = session.orders.changed() => Ok(match changed {
             Ok(()) => Happened::Ordered(session.orders.borrow_and_update().clone()),
             Err(_) => Happened::Over,
         }),
+        report = reports.message() => Ok(report?.map_or(Happened::Over, Happened::Reported)),
     }
 }
 

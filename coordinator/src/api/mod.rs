@@ -2,7 +2,7 @@
 //!
 //! Jobs and nodes are for users, `agents` for workers; health and reflection stand beside them on the same port.
 
-use std::{future::Future, time::Duration};
+use std::{future::Future, io, time::Duration};
 
 use kindred_proto::{
     failure::{Failure, Kind, Reason},
@@ -11,11 +11,19 @@ use kindred_proto::{
         node_service_server::NodeServiceServer,
     },
 };
-use tokio::{net::TcpListener, time};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::TcpListener,
+    time,
+};
+use tokio_stream::Stream;
 use tokio_util::sync::CancellationToken;
 use tonic::{
     Response, Status,
-    transport::{Server, server::TcpIncoming},
+    transport::{
+        Server,
+        server::{Connected, TcpIncoming},
+    },
 };
 
 use crate::{engine::Handle, rendezvous::Rendezvous};
@@ -53,6 +61,21 @@ pub enum Error {
 
 /// Serves until `shutdown`: then every stream is ended, calls are drained, and after [`GRACE`] the rest is cut.
 pub async fn serve(handle: Handle, listener: TcpListener, shutdown: CancellationToken) -> Result<(), Error> {
+    serve_on(handle, TcpIncoming::from(listener).with_nodelay(Some(true)), shutdown).await
+}
+
+/// As [`serve`], over connections of any kind.
+///
+/// # Errors
+/// As for [`serve`].
+pub async fn serve_on<C>(
+    handle: Handle,
+    incoming: impl Stream<Item = io::Result<C>>,
+    shutdown: CancellationToken,
+) -> Result<(), Error>
+where
+    C: AsyncRead + AsyncWrite + Connected + Unpin + Send + 'static,
+{
     let jobs = jobs::Jobs { handle: handle.clone(), shutdown: shutdown.clone() };
     let nodes = nodes::Nodes { handle: handle.clone() };
     let agents = agents::Agents { handle, rendezvous: Rendezvous::default(), shutdown: shutdown.clone() };
@@ -67,10 +90,7 @@ pub async fn serve(handle: Handle, listener: TcpListener, shutdown: Cancellation
         .add_service(health_service)
         .add_service(probes::reflection_v1()?)
         .add_service(probes::reflection_v1alpha()?)
-        .serve_with_incoming_shutdown(
-            TcpIncoming::from(listener).with_nodelay(Some(true)),
-            shutdown.clone().cancelled_owned(),
-        );
+        .serve_with_incoming_shutdown(incoming, shutdown.clone().cancelled_owned());
     let grace_over = async {
         shutdown.cancelled().await;
         probes::stop(health).await;

@@ -1,6 +1,10 @@
 //! The engine's clock: follows the date, but never goes back, and notices when the engine was held up.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::{
+    fmt,
+    sync::Arc,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
 
 use tokio::time::Instant;
 
@@ -10,8 +14,10 @@ use crate::model::Timestamp;
 const HELD_UP: Duration = Duration::from_secs(1);
 
 /// A clock that counts with tokio's, paused or not.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Clock {
+#[derive(Clone)]
+pub struct Clock {
+    /// The date, as this machine has it.
+    calendar: Arc<dyn Fn() -> SystemTime + Send + Sync>,
     started: Instant,
     /// What is added to the time since the start.
     date: Timestamp,
@@ -19,19 +25,25 @@ pub(super) struct Clock {
 }
 
 impl Clock {
+    /// Starts by the system's date.
     pub fn start() -> Self {
-        let date = date();
-        Self { started: Instant::now(), date, newest: date }
+        Self::start_by(SystemTime::now)
     }
 
-    pub fn now(&self) -> Timestamp {
+    /// Starts by another date, such as one that counts with tokio's paused time.
+    pub fn start_by(calendar: impl Fn() -> SystemTime + Send + Sync + 'static) -> Self {
+        let date = timestamp(calendar());
+        Self { calendar: Arc::new(calendar), started: Instant::now(), date, newest: date }
+    }
+
+    pub(super) fn now(&self) -> Timestamp {
         self.date.plus(self.started.elapsed())
     }
 
     /// The time of the next turn, and how long the engine was held up before it: by a slow disk, by the machine's
     /// sleep, which the date counts and the process does not, or by a date that was put forward.
-    pub fn step(&mut self) -> (Timestamp, Option<Duration>) {
-        let ahead = date().since(self.now());
+    pub(super) fn step(&mut self) -> (Timestamp, Option<Duration>) {
+        let ahead = timestamp((self.calendar)()).since(self.now());
         if ahead > HELD_UP {
             self.date = self.date.plus(ahead);
         }
@@ -42,6 +54,12 @@ impl Clock {
     }
 }
 
-fn date() -> Timestamp {
-    Timestamp::default().plus(SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default())
+impl fmt::Debug for Clock {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Clock").field("now", &self.now()).finish_non_exhaustive()
+    }
+}
+
+fn timestamp(date: SystemTime) -> Timestamp {
+    Timestamp::default().plus(date.duration_since(UNIX_EPOCH).unwrap_or_default())
 }

@@ -36,11 +36,11 @@ use crate::{
     telemetry::Telemetry,
 };
 use agents::Agents;
-use clock::Clock;
 use command::Command;
 use publish::Published;
 use watchers::Watchers;
 
+pub use clock::Clock;
 pub use handle::{Handle, JobPage, JobQuery};
 pub use session::{AgentSession, ReportSink};
 
@@ -74,13 +74,25 @@ pub struct Engine<J> {
 /// When the journal cannot be read.
 pub async fn start<J: Journal>(
     config: &Config,
+    journal: J,
+    telemetry: Telemetry,
+) -> Result<(Handle, Engine<J>), Error> {
+    start_at(config, journal, telemetry, Clock::start()).await
+}
+
+/// As [`start`], with the time from another clock.
+///
+/// # Errors
+/// When the journal cannot be read.
+pub async fn start_at<J: Journal>(
+    config: &Config,
     mut journal: J,
     telemetry: Telemetry,
+    clock: Clock,
 ) -> Result<(Handle, Engine<J>), Error> {
     let changes = journal.load().await?;
     let state = State::replay(&changes);
     info!(changes = changes.len(), jobs_active = state.active_jobs().count(), "journal replayed");
-    let clock = Clock::start();
     let model = Model::new(
         state,
         Rules { cause_grace: config.timing.cause_grace, ..Rules::new(config.timing.detection_budget) },
@@ -110,6 +122,8 @@ impl<J: Journal> Engine<J> {
         loop {
             let mut commands = vec![];
             tokio::select! {
+                // Commands are many, ticks few: neither waits for long, and what happens has one order.
+                biased;
                 () = shutdown.cancelled() => break,
                 _ = ticks.tick() => {}
                 command = self.inbox.recv() => match command {

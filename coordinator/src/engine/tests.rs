@@ -231,7 +231,7 @@ async fn every_report_is_answered_with_orders() {
     let running = Running::start().await;
     let mut session = running.handle.connect_agent(report(None)).await.expect("a good agent");
     let orders = session.orders.borrow_and_update().clone();
-    assert_eq!((orders.reports_seen, orders.lease_ms, orders.report_interval_ms), (1, 10_000, 2_000));
+    assert_eq!((orders.reports_seen, orders.lease_ms, orders.report_interval_ms), (1, 8_000, 2_000));
     assert!(!orders.coordinator_incarnation.is_empty());
     assert!(orders.ranks.is_empty());
     running.create("").await.expect("a good job");

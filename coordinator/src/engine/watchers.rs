@@ -1,6 +1,6 @@
 //! Those who watch a job.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
 use kindred_proto::{failure::Failure, ids::JobId, v1};
 use tokio::sync::watch;
@@ -10,7 +10,7 @@ use crate::model::Model;
 /// The sending end of each job that somebody watches. Only the newest state of a job waits for a slow watcher.
 #[derive(Default)]
 pub(super) struct Watchers {
-    jobs: HashMap<JobId, watch::Sender<v1::Job>>,
+    jobs: BTreeMap<JobId, watch::Sender<v1::Job>>,
 }
 
 impl Watchers {

@@ -73,6 +73,12 @@ impl Telemetry {
         }
     }
 
+    /// Closes the file, for all handles: what is asked or told from now on errs at once.
+    pub async fn close(&self) {
+        self.writer.close().await;
+        self.readers.close().await;
+    }
+
     fn error(&self, source: sqlx::Error) -> Error {
         Error { path: self.path.to_path_buf(), source }
     }

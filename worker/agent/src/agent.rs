@@ -2,8 +2,8 @@
 
 use std::{
     collections::BTreeMap,
-    io,
     net::{IpAddr, Ipv4Addr},
+    sync::Arc,
     time::Duration,
 };
 
@@ -21,14 +21,16 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    Config, commits,
+    Config, Error, commits,
     config::FAREWELL_TIMEOUT,
-    identity::{self, Identity},
+    host::{Host, Machine},
+    identity::Identity,
     known::{Ears, Known},
     link,
     orders::{Limits, checked, device, threads_per_rank},
     rank::{self, Launch, Outcome, Stop, Wires},
     reconcile::{self, Action, Device, Order, RankKey},
+    route::Route,
     sockets::Sockets,
     store::Store,
     uplink::{News, Uplink},
@@ -45,23 +47,6 @@ const LINK_EVENTS: usize = 16;
 /// Far enough to mean never.
 const NEVER: Duration = Duration::from_secs(24 * 3600);
 
-/// Why an agent cannot run, or cannot go on.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// The state folder.
-    #[error(transparent)]
-    Identity(#[from] identity::Error),
-    /// The folder of the ranks' sockets.
-    #[error("cannot create a folder for the ranks' sockets: {0}")]
-    Sockets(io::Error),
-    /// The coordinator's address.
-    #[error("cannot use the coordinator's address: {0}")]
-    Address(#[from] tonic::transport::Error),
-    /// The coordinator does not want this agent.
-    #[error("the coordinator refused this agent: {0}")]
-    Refused(Failure),
-}
-
 /// Runs an agent until `shutdown`, or until the coordinator refuses it. On the way out ranks are asked to write a
 /// checkpoint and stop, and killed when they do not within the grace period.
 ///
@@ -70,16 +55,25 @@ pub enum Error {
 /// # Errors
 /// When the state folder or the address cannot be used, or the coordinator refuses the agent.
 pub async fn run(config: Config, shutdown: CancellationToken) -> Result<(), Error> {
+    run_on(Arc::new(Machine), config, shutdown).await
+}
+
+/// As [`run`], on any machine.
+///
+/// # Errors
+/// As for [`run`].
+pub async fn run_on(host: Arc<dyn Host>, config: Config, shutdown: CancellationToken) -> Result<(), Error> {
     let identity = Identity::claim(&config.state_dir)?;
-    let channel = config.coordinator.endpoint()?.connect_lazy();
-    let store = Store::new(channel, identity.node_id.clone());
+    let route = Route { coordinator: config.coordinator.clone(), host: host.clone() };
+    let store = Store::new(route.connect_lazily()?, identity.node_id.clone());
     let (link_events, from_link) = mpsc::channel(LINK_EVENTS);
     let mut link = JoinSet::new();
-    link.spawn(link::run(config.coordinator.clone(), link_events));
+    link.spawn(link::run(route, identity.node_id.clone(), link_events));
     let (rank_events, from_ranks) = mpsc::channel(RANK_EVENTS);
     tracing::info!(node_id = %identity.node_id, name = config.node_name, n_devices = config.devices.len(), "agent starts");
     let agent = Agent {
         sockets: Sockets::new().map_err(Error::Sockets)?,
+        host,
         config,
         identity,
         store,
@@ -107,6 +101,7 @@ struct Leaving {
 }
 
 struct Agent {
+    host: Arc<dyn Host>,
     config: Config,
     identity: Identity,
     sockets: Sockets,
@@ -146,10 +141,12 @@ impl Agent {
             let report_due = self.uplink.due(now).unwrap_or(now + NEVER);
             let farewell = self.leaving.as_ref().and_then(|leaving| leaving.deadline).unwrap_or(now + NEVER);
             tokio::select! {
+                // Reports renew the lease: ranks that talk much do not hold them up.
+                biased;
                 () = shutdown.cancelled(), if self.leaving.is_none() => self.leave(Stop { checkpoint: true }, None),
+                () = sleep_until(report_due) => self.report(),
                 Some(event) = from_link.recv() => self.on_link(event),
                 Some((key, event)) = from_ranks.recv() => self.on_rank(&key, event),
-                () = sleep_until(report_due) => self.report(),
                 () = sleep_until(farewell) => {}
             }
         }
@@ -212,7 +209,8 @@ impl Agent {
         }
         let launch = self.launch(&key, order);
         let (known, Ears { stop, regroup }) = Known::starting(device);
-        let wires = Wires { events: self.rank_events.clone(), stop, regroup, store: self.store.clone() };
+        let (host, events) = (self.host.clone(), self.rank_events.clone());
+        let wires = Wires { host, events, stop, regroup, store: self.store.clone() };
         while self.supervisors.try_join_next().is_some() {}
         self.supervisors.spawn(rank::supervise(launch, wires));
         tracing::info!(job_id = %key.job_id, generation = key.generation.0, rank = key.rank.0, "rank starts");
@@ -339,13 +337,12 @@ impl Agent {
         self.reconcile();
     }
 
-    /// Answers ranks that want to commit, once there is a lease.
+    /// Answers ranks that want to commit, once there is a lease and for as long as it lasts. Until it is over no newer
+    /// generation opens without them.
     fn answer_questions(&mut self) {
-        if !self.uplink.lease.is_valid(Instant::now()) {
-            return;
-        }
+        let Some(left) = self.uplink.lease.left(Instant::now()) else { return };
         for (key, known) in &mut self.ranks {
-            known.answer(|checkpoint| commits::verdict(key, self.orders.get(key), checkpoint));
+            known.answer(left, |checkpoint| commits::verdict(key, self.orders.get(key), checkpoint));
         }
     }
 

@@ -1,6 +1,6 @@
 //! The ranks that this agent was ordered, as it sees them.
 
-use std::collections::VecDeque;
+use std::{collections::VecDeque, time::Duration};
 
 use kindred_ipc::Start;
 use kindred_proto::{
@@ -33,7 +33,7 @@ pub struct Known {
     stop: watch::Sender<Option<Stop>>,
     regroup: watch::Sender<Option<Box<Start>>>,
     /// Questions about commits that wait for a lease.
-    questions: Vec<(CheckpointId, oneshot::Sender<bool>)>,
+    questions: Vec<(CheckpointId, oneshot::Sender<Option<Duration>>)>,
 }
 
 /// Where a rank's process hears what it is to do.
@@ -122,16 +122,16 @@ impl Known {
     }
 
     /// Keeps a question about a commit.
-    pub fn asked(&mut self, checkpoint: CheckpointId, answer: oneshot::Sender<bool>) {
+    pub fn asked(&mut self, checkpoint: CheckpointId, answer: oneshot::Sender<Option<Duration>>) {
         self.questions.push((checkpoint, answer));
     }
 
-    /// Answers the questions about commits that can be answered.
-    pub fn answer(&mut self, verdict: impl Fn(&CheckpointId) -> Option<bool>) {
+    /// Answers the questions about commits that can be answered: yes for so long, or no.
+    pub fn answer(&mut self, left: Duration, verdict: impl Fn(&CheckpointId) -> Option<bool>) {
         let questions = std::mem::take(&mut self.questions);
         for (checkpoint, answer) in questions {
             match verdict(&checkpoint) {
-                Some(is_allowed) => drop(answer.send(is_allowed)),
+                Some(is_allowed) => drop(answer.send(is_allowed.then_some(left))),
                 None => self.questions.push((checkpoint, answer)),
             }
         }

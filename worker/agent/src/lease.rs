@@ -6,8 +6,8 @@ use tokio::time::Instant;
 
 /// Runs from the moment at which the newest answered report was sent, by this node's own clock.
 ///
-/// The coordinator counts from the moment at which it read that report, which is later: it never takes a node for
-/// lost while the node itself believes in its lease.
+/// The coordinator counts from the moment at which it read that report, which is later, and for longer: it never takes a
+/// node for lost while the node itself believes in its lease, or a rank still acts on it.
 #[derive(Debug, Default)]
 pub struct Lease {
     /// When the reports of this stream were sent that no orders have answered yet.
@@ -48,9 +48,10 @@ impl Lease {
         self.unanswered.is_empty()
     }
 
-    /// Whether durable work may be done now.
-    pub fn is_valid(&self, now: Instant) -> bool {
-        self.valid_until.is_some_and(|end| now < end)
+    /// How long durable work may be done from now on; `None` when it may not.
+    pub fn left(&self, now: Instant) -> Option<Duration> {
+        let left = self.valid_until?.saturating_duration_since(now);
+        (!left.is_zero()).then_some(left)
     }
 }
 
@@ -64,15 +65,15 @@ mod tests {
     fn it_runs_from_the_sending_of_the_newest_answered_report() {
         let start = Instant::now();
         let mut lease = Lease::default();
-        assert!(!lease.is_valid(start));
+        assert_eq!(lease.left(start), None);
         lease.stream_opened();
         for second in 0..3 {
             lease.report_sent(start + Duration::from_secs(second));
         }
         lease.answered(2, LENGTH);
         assert!(!lease.is_settled());
-        assert!(lease.is_valid(start + Duration::from_millis(10_999)));
-        assert!(!lease.is_valid(start + Duration::from_secs(11)));
+        assert_eq!(lease.left(start + Duration::from_millis(10_999)), Some(Duration::from_millis(1)));
+        assert_eq!(lease.left(start + Duration::from_secs(11)), None);
     }
 
     #[test]
@@ -83,10 +84,10 @@ mod tests {
         lease.answered(1, LENGTH);
         lease.report_sent(start + Duration::from_secs(9));
         lease.answered(1, LENGTH);
-        assert!(!lease.is_valid(start + LENGTH));
+        assert_eq!(lease.left(start + LENGTH), None);
         lease.answered(7, LENGTH);
         assert!(lease.is_settled());
-        assert!(lease.is_valid(start + LENGTH));
+        assert_eq!(lease.left(start + LENGTH), Some(Duration::from_secs(9)));
     }
 
     #[test]
@@ -97,9 +98,9 @@ mod tests {
         lease.answered(1, LENGTH);
         lease.report_sent(start + Duration::from_secs(1));
         lease.stream_opened();
-        assert!(lease.is_valid(start + Duration::from_secs(9)));
+        assert_eq!(lease.left(start + Duration::from_secs(9)), Some(Duration::from_secs(1)));
         lease.report_sent(start + Duration::from_secs(5));
         lease.answered(1, LENGTH);
-        assert!(lease.is_valid(start + Duration::from_secs(14)));
+        assert_eq!(lease.left(start + Duration::from_secs(14)), Some(Duration::from_secs(1)));
     }
 }

@@ -11,6 +11,7 @@ pub mod address;
 pub mod args;
 pub mod config;
 pub mod devices;
+pub mod host;
 pub mod identity;
 pub mod lease;
 pub mod link;
@@ -21,11 +22,14 @@ pub mod views;
 
 mod agent;
 mod commits;
+mod error;
 mod known;
 mod orders;
+mod route;
 mod sockets;
 mod store;
 mod uplink;
 
-pub use agent::{Error, run};
+pub use agent::{run, run_on};
 pub use config::Config;
+pub use error::Error;

@@ -5,22 +5,24 @@
 
 use std::{
     fmt,
-    hash::{BuildHasher, RandomState},
-    net::{IpAddr, SocketAddr},
+    hash::{DefaultHasher, Hash, Hasher},
+    net::IpAddr,
     str::FromStr,
     time::Duration,
 };
 
-use kindred_proto::v1::{self, agent_service_client::AgentServiceClient};
+use kindred_proto::{
+    ids::NodeId,
+    v1::{self, agent_service_client::AgentServiceClient},
+};
 use tokio::{
-    net::lookup_host,
     sync::mpsc,
     time::{Instant, sleep, timeout},
 };
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::Endpoint;
 
-use crate::{address, config::ANSWER_TIMEOUT};
+use crate::{config::ANSWER_TIMEOUT, route::Route};
 
 /// Reports that may wait on the stream; more would only be older.
 const REPORTS_IN_FLIGHT: usize = 2;
@@ -64,12 +66,7 @@ impl Coordinator {
             .connect_timeout(Duration::from_secs(5))
             .http2_keep_alive_interval(Duration::from_secs(5))
             .keep_alive_timeout(Duration::from_secs(5))
-            .keep_alive_while_idle(true)
-            .tcp_nodelay(true))
-    }
-
-    async fn addresses(&self) -> std::io::Result<Vec<SocketAddr>> {
-        Ok(lookup_host(&self.0).await?.collect())
+            .keep_alive_while_idle(true))
     }
 }
 
@@ -110,15 +107,17 @@ enum Trouble {
     Closed,
 }
 
-/// Keeps a stream open for ever, with pauses between attempts. Ends only when nobody listens to `events`.
+/// Keeps a node's stream open for ever, with pauses between attempts. Ends only when nobody listens to `events`.
 ///
 /// Cancel safety: dropping the future closes the stream.
-pub async fn run(coordinator: Coordinator, events: mpsc::Sender<Event>) {
+pub async fn run(route: Route, node_id: NodeId, events: mpsc::Sender<Event>) {
+    let coordinator = &route.coordinator;
     let mut pause = FIRST_PAUSE;
+    let mut n_pauses = 0;
     let mut warned: Option<(String, Instant)> = None;
     while !events.is_closed() {
         let mut is_answered = false;
-        let trouble = match stream(&coordinator, &events, &mut is_answered).await {
+        let trouble = match stream(&route, &events, &mut is_answered).await {
             Err(trouble) => trouble.to_string(),
             Ok(()) => return,
         };
@@ -133,19 +132,16 @@ pub async fn run(coordinator: Coordinator, events: mpsc::Sender<Event>) {
             tracing::warn!(%coordinator, error = %trouble, "no stream to the coordinator; trying again");
             warned = Some((trouble, Instant::now()));
         }
-        sleep(jittered(pause)).await;
+        n_pauses += 1;
+        sleep(jittered(pause, &node_id, n_pauses)).await;
         pause = (pause * 2).min(LONGEST_PAUSE);
     }
 }
 
 /// One stream, from connecting to its end; `Ok` when nobody listens any more.
-async fn stream(
-    coordinator: &Coordinator,
-    events: &mpsc::Sender<Event>,
-    is_answered: &mut bool,
-) -> Result<(), Trouble> {
-    let local_address = local_address(coordinator).await.map_err(Trouble::Lookup)?;
-    let channel = coordinator.endpoint()?.connect().await?;
+async fn stream(route: &Route, events: &mpsc::Sender<Event>, is_answered: &mut bool) -> Result<(), Trouble> {
+    let local_address = route.local_address().await.map_err(Trouble::Lookup)?;
+    let channel = route.connect().await?;
     let (reports, outgoing) = mpsc::channel(REPORTS_IN_FLIGHT);
     if events.send(Event::Up { reports, local_address }).await.is_err() {
         return Ok(());
@@ -161,25 +157,13 @@ async fn stream(
             patience = Duration::from_millis(orders.lease_ms.into());
         }
         if !*is_answered {
-            tracing::info!(%coordinator, "connected to the coordinator");
+            tracing::info!(coordinator = %route.coordinator, "connected to the coordinator");
             *is_answered = true;
         }
         if events.send(Event::Orders(Box::new(orders))).await.is_err() {
             return Ok(());
         }
     }
-}
-
-/// This node's address on the route to the coordinator.
-async fn local_address(coordinator: &Coordinator) -> std::io::Result<IpAddr> {
-    let mut result = Err(std::io::Error::other("the name has no address"));
-    for remote in coordinator.addresses().await? {
-        result = address::toward(remote);
-        if result.is_ok() {
-            break;
-        }
-    }
-    result
 }
 
 /// What it means that a stream could not be opened though a server was there. A status that the server itself sent
@@ -206,15 +190,21 @@ fn innermost(error: &(dyn std::error::Error + 'static)) -> String {
     error.to_string()
 }
 
-/// Between half of the pause and the whole of it, so that agents do not come back all at once.
-fn jittered(pause: Duration) -> Duration {
-    let random = RandomState::new().hash_one(()) as u32;
-    pause.mul_f64(0.5 + 0.5 * f64::from(random) / f64::from(u32::MAX))
+/// Between half of the pause and the whole of it, so that agents do not come back all at once: each node has its own
+/// series of pauses, the same every time.
+fn jittered(pause: Duration, node_id: &NodeId, n_pauses: u64) -> Duration {
+    let mut hasher = DefaultHasher::new();
+    (node_id, n_pauses).hash(&mut hasher);
+    let share = f64::from(hasher.finish() as u32) / f64::from(u32::MAX);
+    pause.mul_f64(0.5 + 0.5 * share)
 }
 
 #[cfg(test)]
 mod tests {
+    use std::{net::SocketAddr, sync::Arc};
+
     use super::*;
+    use crate::host::Machine;
 
     #[test]
     fn a_coordinator_is_a_host_and_a_port() {
@@ -230,8 +220,8 @@ mod tests {
     async fn trouble_at(address: SocketAddr) -> String {
         let (events, mut heard) = mpsc::channel(4);
         tokio::spawn(async move { while heard.recv().await.is_some() {} });
-        let coordinator = Coordinator(address.to_string());
-        stream(&coordinator, &events, &mut false).await.expect_err("no coordinator there").to_string()
+        let route = Route { coordinator: Coordinator(address.to_string()), host: Arc::new(Machine) };
+        stream(&route, &events, &mut false).await.expect_err("no coordinator there").to_string()
     }
 
     #[tokio::test]
@@ -265,9 +255,12 @@ mod tests {
 
     #[test]
     fn pauses_vary_within_their_bounds() {
-        for _ in 0..100 {
-            let pause = jittered(LONGEST_PAUSE);
+        let pauses = |node: &str| -> Vec<Duration> {
+            (0..100).map(|n_pauses| jittered(LONGEST_PAUSE, &node.into(), n_pauses)).collect()
+        };
+        for pause in pauses("node-a") {
             assert!((LONGEST_PAUSE / 2..=LONGEST_PAUSE).contains(&pause), "{pause:?}");
         }
+        assert_ne!(pauses("node-a"), pauses("node-b"));
     }
 }

@@ -47,6 +47,8 @@ pub enum ToRank {
         checkpoint: CheckpointId,
         /// Whether its manifest may be put in place.
         allowed: bool,
+        /// For how long, in milliseconds from when this is read: a rank that is later asks again.
+        for_ms: u64,
     },
 }
 

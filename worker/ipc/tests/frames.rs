@@ -74,7 +74,11 @@ fn every_message_to_a_rank_survives_its_frame() {
         reply(Err(StoreFault::Timeout("key".into()))),
         reply(Err(StoreFault::Superseded("generation 4 is live".into()))),
         reply(Err(StoreFault::Unreachable("refused".into()))),
-        ToRank::MayCommit { checkpoint: CheckpointId::of(Step(120), Generation(3)), allowed: false },
+        ToRank::MayCommit {
+            checkpoint: CheckpointId::of(Step(120), Generation(3)),
+            allowed: true,
+            for_ms: 8_000,
+        },
     ]);
 }
 

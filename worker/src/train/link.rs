@@ -25,6 +25,8 @@ const QUEUE_LEN: usize = 1024;
 
 /// How long one answer about a generation may take: the agent itself tries for some seconds.
 const LIVENESS_PATIENCE: Duration = Duration::from_secs(15);
+/// How long a rank waits for an answer that it asks for again.
+const ASK_AGAIN_PATIENCE: Duration = Duration::from_secs(1);
 
 /// The line to the agent; clones share it.
 #[derive(Clone)]
@@ -49,9 +51,23 @@ enum Outgoing {
 struct Incoming {
     /// `None` until the reply is there; calls that nobody waits for are not in it.
     calls: HashMap<u64, Option<Result<StoreValue, StoreFault>>>,
-    commits: HashMap<CheckpointId, bool>,
+    commits: HashMap<CheckpointId, Permission>,
     stop: Option<Stop>,
     regroup: Option<Start>,
+}
+
+/// The agent's answer about a commit.
+#[derive(Clone, Copy, Debug)]
+struct Permission {
+    is_allowed: bool,
+    until: Instant,
+}
+
+impl Permission {
+    /// What it says now: a permission that is over says nothing, since a newer generation may have begun.
+    fn now(self) -> Option<bool> {
+        (!self.is_allowed || Instant::now() < self.until).then_some(self.is_allowed)
+    }
 }
 
 /// The agent's wish that this rank stops.
@@ -131,16 +147,24 @@ impl Link {
         self.0.incoming().regroup.is_some()
     }
 
-    /// The agent's answer to [`FromRank::AskCommit`], if it is there.
+    /// The agent's answer to [`FromRank::AskCommit`], if it is there. One that came too long ago is asked for again, with
+    /// a short wait for the new one.
     pub fn take_commit(&self, checkpoint: &CheckpointId) -> Option<bool> {
-        self.0.incoming().commits.remove(checkpoint)
+        let permission = self.0.incoming().commits.remove(checkpoint)?;
+        permission.now().or_else(|| {
+            self.say(FromRank::AskCommit { checkpoint: checkpoint.clone() });
+            self.wait_commit(checkpoint, Some(Instant::now() + ASK_AGAIN_PATIENCE))
+        })
     }
 
     /// Waits for the agent's answer to [`FromRank::AskCommit`]: until `deadline`, or without one until the agent
     /// wants this rank to stop.
     pub fn wait_commit(&self, checkpoint: &CheckpointId, deadline: Option<Instant>) -> Option<bool> {
         self.0.wait(deadline, |incoming| match incoming.commits.remove(checkpoint) {
-            Some(is_allowed) => Some(Some(is_allowed)),
+            Some(permission) => permission.now().map(Some).or_else(|| {
+                self.say(FromRank::AskCommit { checkpoint: checkpoint.clone() });
+                None
+            }),
             None if deadline.is_none() && incoming.stop.is_some() => Some(None),
             None => None,
         })?
@@ -237,8 +261,9 @@ impl Incoming {
             ToRank::Start(_) => tracing::warn!("a second start is ignored"),
             ToRank::Regroup(start) => self.regroup = Some(*start),
             ToRank::Stop { checkpoint } => self.stop = Some(Stop { checkpoint }),
-            ToRank::MayCommit { checkpoint, allowed } => {
-                self.commits.insert(checkpoint, allowed);
+            ToRank::MayCommit { checkpoint, allowed, for_ms } => {
+                let until = Instant::now() + Duration::from_millis(for_ms);
+                self.commits.insert(checkpoint, Permission { is_allowed: allowed, until });
             }
             ToRank::StoreReply { call, outcome } => {
                 if let Some(reply) = self.calls.get_mut(&call) {

@@ -12,12 +12,15 @@ use std::{
 };
 
 use kindred_ipc::{FromRank, SOCKET_VARIABLE, Start, ToRank};
-use kindred_proto::{ids::Generation, v1};
+use kindred_proto::{
+    ids::{CheckpointId, Generation},
+    v1,
+};
 
 use crate::store::Store;
 
 /// Silence longer than this is a hang.
-const PATIENCE: Duration = Duration::from_secs(120);
+pub const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Everything that one rank said, and how it ended.
 pub struct Heard {
@@ -139,9 +142,14 @@ fn answer(message: &FromRank, line: &Line, store: &Arc<Store>) {
             let (line, store) = (line.clone(), store.clone());
             thread::spawn(move || line.say(&ToRank::StoreReply { call, outcome: store.apply(operation) }));
         }
-        FromRank::AskCommit { checkpoint } => line.say(&ToRank::MayCommit { checkpoint, allowed: true }),
+        FromRank::AskCommit { checkpoint } => line.say(&may_commit(checkpoint, PATIENCE)),
         _ => {}
     }
+}
+
+/// The permission to commit, for so long.
+pub fn may_commit(checkpoint: CheckpointId, lasts: Duration) -> ToRank {
+    ToRank::MayCommit { checkpoint, allowed: true, for_ms: lasts.as_millis() as u64 }
 }
 
 /// The line to a rank; clones share it.

@@ -1,12 +1,12 @@
 //! Jobs that come to their end.
 
-use std::{fs, path::Path, sync::Mutex};
+use std::{fs, path::Path, sync::Mutex, time::Duration};
 
 use kindred_ipc::{FromRank, ToRank};
 use kindred_worker::checkpoint::{STATE_FILE, newest_good};
 
 use crate::{
-    agent::{Heard, Reaction, play, play_as_usual, progress_step},
+    agent::{Heard, PATIENCE, Reaction, may_commit, play, play_as_usual, progress_step},
     job::{N_STEPS, TestJob},
 };
 
@@ -130,7 +130,7 @@ fn steps_go_on_while_the_permission_to_commit_is_away() {
                 Reaction::KeepSilent
             }
             message if progress_step(message) == Some(6) => match asked.clone() {
-                Some(checkpoint) => Reaction::Say(ToRank::MayCommit { checkpoint, allowed: true }),
+                Some(checkpoint) => Reaction::Say(may_commit(checkpoint, PATIENCE)),
                 None => Reaction::Usual,
             },
             _ => Reaction::Usual,
@@ -141,11 +141,31 @@ fn steps_go_on_while_the_permission_to_commit_is_away() {
 }
 
 #[test]
+fn a_permission_that_is_over_is_asked_for_again() {
+    let job = TestJob::new(1);
+    let asked = Mutex::new(Vec::new());
+    let heard = &play(job.starts(1), |_, message| {
+        let FromRank::AskCommit { checkpoint } = message else { return Reaction::Usual };
+        let mut asked = asked.lock().expect("no thread panics");
+        let is_first = !asked.contains(checkpoint);
+        asked.push(checkpoint.clone());
+        if is_first { Reaction::Say(may_commit(checkpoint.clone(), Duration::ZERO)) } else { Reaction::Usual }
+    })[0];
+    heard.result();
+    assert_eq!(heard.committed(), [4, 8]);
+    assert_eq!(
+        asked.into_inner().expect("no thread panics").len(),
+        4,
+        "each checkpoint was asked about twice"
+    );
+}
+
+#[test]
 fn a_refused_checkpoint_leaves_nothing() {
     let job = TestJob::new(1);
     let heard = &play(job.starts(1), |_, message| match message {
         FromRank::AskCommit { checkpoint } => {
-            Reaction::Say(ToRank::MayCommit { checkpoint: checkpoint.clone(), allowed: false })
+            Reaction::Say(ToRank::MayCommit { checkpoint: checkpoint.clone(), allowed: false, for_ms: 0 })
         }
         _ => Reaction::Usual,
     })[0];

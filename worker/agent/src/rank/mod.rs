@@ -1,10 +1,10 @@
 //! One rank's process, from its start to its outcome.
 //!
-//! [`supervise`] runs three things side by side until the process is gone: the conversation over the rank's socket
-//! (`talk`), the lines that it writes (`output`), and the watch over the process itself (`process`).
+//! [`supervise`] starts the process on its [`Host`] and runs three things side by side until it is gone: the conversation
+//! over the rank's socket (`talk`), the lines that it writes (`output`), and the watch over the process itself (`process`).
 //! Dropping the future kills the process: no rank outlives its agent.
 
-use std::{fmt::Display, path::PathBuf, time::Duration};
+use std::{fmt::Display, io, path::PathBuf, sync::Arc, time::Duration};
 
 use kindred_ipc::Start;
 use kindred_proto::{
@@ -12,13 +12,16 @@ use kindred_proto::{
     ids::{CheckpointId, Generation, Step},
     v1,
 };
-use tokio::{
-    net::UnixListener,
-    sync::{mpsc, oneshot, watch},
-};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
-use crate::{config::EXIT_TIMEOUT, reconcile::RankKey, store::Store, telemetry};
+use crate::{
+    config::EXIT_TIMEOUT,
+    host::{Host, Started},
+    reconcile::RankKey,
+    store::Store,
+    telemetry,
+};
 
 mod outcome;
 mod output;
@@ -26,6 +29,7 @@ mod process;
 mod talk;
 
 pub use outcome::Outcome;
+pub(crate) use process::start as start_process;
 
 /// What it takes to start one rank.
 #[derive(Clone, Debug)]
@@ -84,8 +88,8 @@ pub enum Event {
     AskCommit {
         /// The checkpoint.
         checkpoint: CheckpointId,
-        /// Takes the answer; dropped means no.
-        answer: oneshot::Sender<bool>,
+        /// Takes for how long it may; none, and dropped, mean no.
+        answer: oneshot::Sender<Option<Duration>>,
     },
     /// A checkpoint's manifest is in place.
     Committed(v1::Checkpoint),
@@ -96,6 +100,8 @@ pub enum Event {
 /// How a supervised rank is reached, and how it reaches others.
 #[derive(Clone, Debug)]
 pub struct Wires {
+    /// Where the process runs.
+    pub host: Arc<dyn Host>,
     /// Takes what the rank does.
     pub events: mpsc::Sender<(RankKey, Event)>,
     /// Says once that the rank is to stop.
@@ -121,40 +127,54 @@ pub async fn supervise(launch: Launch, wires: Wires) {
         Ok(outcome) => outcome,
         Err(error) => Outcome::Failed(launch.failure(&wires, Reason::RankExited, format_args!(": {error}"))),
     };
-    let _ = std::fs::remove_file(&launch.socket);
     wires.tell(&launch.key, Event::Ended(outcome)).await;
 }
 
 /// Why a rank could not be started.
 #[derive(Debug, thiserror::Error)]
-enum Error {
+pub enum Error {
+    /// Its socket.
     #[error("cannot listen on {}: {source}", path.display())]
-    Listen { path: PathBuf, source: std::io::Error },
+    Listen {
+        /// The socket.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// Its program.
     #[error("cannot start {}: {source}", path.display())]
-    Spawn { path: PathBuf, source: std::io::Error },
+    Spawn {
+        /// The program.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// The folder of its job.
     #[error("cannot create {}: {source}", path.display())]
-    Folder { path: PathBuf, source: std::io::Error },
+    Folder {
+        /// The folder.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
 }
 
 async fn run(launch: &Launch, wires: &Wires) -> Result<Outcome, Error> {
     let folder = &launch.start.job_dir;
     std::fs::create_dir_all(folder).map_err(|source| Error::Folder { path: folder.clone(), source })?;
-    let listener = UnixListener::bind(&launch.socket)
-        .map_err(|source| Error::Listen { path: launch.socket.clone(), source })?;
-    let (mut process, pipes) =
-        process::spawn(launch).map_err(|source| Error::Spawn { path: launch.program.clone(), source })?;
-    wires.tell(&launch.key, Event::Spawned { pid: process.pid }).await;
+    let Started { pid, process, call, stdout, stderr } = wires.host.start(launch)?;
+    wires.tell(&launch.key, Event::Spawned { pid }).await;
 
     let (talked, exited) = (talk::Over::default(), CancellationToken::new());
     let tail = output::Tail::default();
     let conversation = async {
-        let said = within(&exited, talk::talk(launch, wires, listener, &talked)).await;
+        let said = within(&exited, talk::talk(launch, wires, call, &talked)).await;
         talked.over.cancel();
         said.flatten()
     };
-    let pumps = within(&exited, output::pump(launch, wires, pipes, &tail));
+    let pumps = within(&exited, output::pump(launch, wires, (stdout, stderr), &tail));
     let watch = async {
-        let end = process.watch(wires.stop.clone(), &talked, launch.grace).await;
+        let end = process::watch(process, wires.stop.clone(), &talked, launch.grace).await;
         exited.cancel();
         end
     };

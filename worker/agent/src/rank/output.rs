@@ -5,8 +5,11 @@ use std::{collections::VecDeque, sync::Mutex};
 use kindred_proto::v1;
 use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, BufReader};
 
-use super::{Event, Launch, Wires, process::Pipes};
-use crate::telemetry::{LINE_BYTES, cut};
+use super::{Event, Launch, Wires};
+use crate::{
+    host::Pipe,
+    telemetry::{LINE_BYTES, cut},
+};
 
 /// Lines of standard error that are kept for the failure.
 const TAIL_LINES: usize = 50;
@@ -44,21 +47,21 @@ impl Tail {
     }
 }
 
-/// Reads both pipes until the process, and whoever holds them, closes them.
-pub async fn pump(launch: &Launch, wires: &Wires, pipes: Pipes, tail: &Tail) {
+/// Reads standard output and error until the process, and whoever holds them, closes them.
+pub async fn pump(launch: &Launch, wires: &Wires, (stdout, stderr): (Pipe, Pipe), tail: &Tail) {
     let say = async |default, line: String| {
         let level = level_of(&line).unwrap_or(default);
         let line = v1::LogLine { level: level.into(), message: line, ..Default::default() };
         wires.tell(&launch.key, Event::Line(launch.attribute(wires, line))).await;
     };
     let stdout = async {
-        let mut lines = Lines::new(pipes.stdout);
+        let mut lines = Lines::new(stdout);
         while let Some(line) = lines.next().await {
             say(v1::LogLevel::Info, line).await;
         }
     };
     let stderr = async {
-        let mut lines = Lines::new(pipes.stderr);
+        let mut lines = Lines::new(stderr);
         while let Some(line) = lines.next().await {
             tail.push(&line);
             say(v1::LogLevel::Warn, line).await;

@@ -2,6 +2,7 @@
 
 use std::{
     io,
+    path::PathBuf,
     process::{ExitStatus, Stdio},
     time::Duration,
 };
@@ -9,29 +10,25 @@ use std::{
 use kindred_ipc::SOCKET_VARIABLE;
 use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::{
-    process::{Child, ChildStderr, ChildStdout, Command},
+    net::UnixListener,
+    process::{Child, Command},
     sync::watch,
     time::{Instant, sleep_until},
 };
 
-use super::{Launch, Stop, talk::Over};
-use crate::config::EXIT_TIMEOUT;
+use super::{Error, Launch, Stop, talk::Over};
+use crate::{
+    config::EXIT_TIMEOUT,
+    host::{Connection, Pending, Process, Started},
+};
 
-/// A process that leads a group of its own. Dropping it kills the group.
-pub struct Process {
-    /// Process id, which is the group's id too.
-    pub pid: u32,
+/// A process that leads a group of its own. Dropping it kills the group and removes its socket.
+struct Leader {
+    pid: u32,
     child: Child,
     /// The group, until its leader is reaped and the number may be given to another.
     group: Option<Pid>,
-}
-
-/// What the process writes.
-pub struct Pipes {
-    /// Its standard output.
-    pub stdout: ChildStdout,
-    /// Its standard error.
-    pub stderr: ChildStderr,
+    socket: PathBuf,
 }
 
 /// How a process ended.
@@ -45,8 +42,15 @@ pub struct End {
     pub was_killed: bool,
 }
 
-/// Starts the process of a rank.
-pub fn spawn(launch: &Launch) -> io::Result<(Process, Pipes)> {
+/// Starts the process of a rank, and listens at its socket.
+pub fn start(launch: &Launch) -> Result<Started, Error> {
+    let listener = UnixListener::bind(&launch.socket)
+        .map_err(|source| Error::Listen { path: launch.socket.clone(), source })?;
+    let spawned = spawn(launch, listener);
+    spawned.map_err(|source| Error::Spawn { path: launch.program.clone(), source })
+}
+
+fn spawn(launch: &Launch, listener: UnixListener) -> io::Result<Started> {
     let n_threads = launch.n_threads.to_string();
     let mut child = Command::new(&launch.program)
         .env(SOCKET_VARIABLE, &launch.socket)
@@ -67,50 +71,30 @@ pub fn spawn(launch: &Launch) -> io::Result<(Process, Pipes)> {
         .spawn()?;
     let gone = || io::Error::other("the process was gone at once");
     let pid = child.id().ok_or_else(gone)?;
-    let pipes = Pipes {
-        stdout: child.stdout.take().ok_or_else(gone)?,
-        stderr: child.stderr.take().ok_or_else(gone)?,
-    };
+    let (stdout, stderr) = (child.stdout.take().ok_or_else(gone)?, child.stderr.take().ok_or_else(gone)?);
     let group = i32::try_from(pid).ok().and_then(Pid::from_raw);
-    Ok((Process { pid, child, group }, pipes))
+    Ok(Started {
+        pid,
+        process: Box::new(Leader { pid, child, group, socket: launch.socket.clone() }),
+        call: Box::pin(async move {
+            let (stream, _) = listener.accept().await?;
+            Ok(Box::new(stream) as Box<dyn Connection>)
+        }),
+        stdout: Box::new(stdout),
+        stderr: Box::new(stderr),
+    })
 }
 
-impl Process {
-    /// Waits for the end. Kills when the rank does not end within `grace` of being asked, or soon after its
-    /// conversation is over; at once when it is hung.
-    pub async fn watch(
-        &mut self,
-        mut stop: watch::Receiver<Option<Stop>>,
-        talked: &Over,
-        grace: Duration,
-    ) -> End {
-        let (mut was_asked, mut was_killed, mut has_talked) = (false, false, false);
-        let mut deadline: Option<Instant> = None;
-        let mut asked = std::pin::pin!(async move { stop.wait_for(Option::is_some).await.is_ok() });
-        let status = loop {
-            let due = deadline.unwrap_or_else(Instant::now);
-            tokio::select! {
-                status = self.child.wait() => break status,
-                true = &mut asked, if !was_asked => {
-                    was_asked = true;
-                    deadline = sooner(deadline, grace);
-                }
-                () = talked.over.cancelled(), if !has_talked => {
-                    has_talked = true;
-                    let is_hung = talked.is_hung.is_cancelled();
-                    deadline = sooner(deadline, if is_hung { Duration::ZERO } else { EXIT_TIMEOUT });
-                }
-                () = sleep_until(due), if deadline.is_some() && !was_killed => {
-                    was_killed = true;
-                    self.kill();
-                }
-            }
-        };
-        self.group = None;
-        End { status, was_asked, was_killed }
+impl Process for Leader {
+    fn wait(&mut self) -> Pending<'_, io::Result<ExitStatus>> {
+        Box::pin(async {
+            let status = self.child.wait().await;
+            self.group = None;
+            status
+        })
     }
 
-    fn kill(&self) {
+    fn kill(&mut self) {
         if let Some(group) = self.group
             && let Err(error) = kill_process_group(group, Signal::KILL)
         {
@@ -119,10 +103,46 @@ impl Process {
     }
 }
 
-impl Drop for Process {
+impl Drop for Leader {
     fn drop(&mut self) {
         self.kill();
+        let _ = std::fs::remove_file(&self.socket);
     }
+}
+
+/// Waits for the end of a process. Kills it when it does not end within `grace` of being asked, or soon after its
+/// conversation is over; at once when it is hung.
+pub async fn watch(
+    mut process: Box<dyn Process>,
+    mut stop: watch::Receiver<Option<Stop>>,
+    talked: &Over,
+    grace: Duration,
+) -> End {
+    let (mut was_asked, mut was_killed, mut has_talked) = (false, false, false);
+    let mut deadline: Option<Instant> = None;
+    let mut asked = std::pin::pin!(async move { stop.wait_for(Option::is_some).await.is_ok() });
+    let status = loop {
+        let due = deadline.unwrap_or_else(Instant::now);
+        tokio::select! {
+            // A process that is gone did not hear a wish that came at the same moment.
+            biased;
+            status = process.wait() => break status,
+            true = &mut asked, if !was_asked => {
+                was_asked = true;
+                deadline = sooner(deadline, grace);
+            }
+            () = talked.over.cancelled(), if !has_talked => {
+                has_talked = true;
+                let is_hung = talked.is_hung.is_cancelled();
+                deadline = sooner(deadline, if is_hung { Duration::ZERO } else { EXIT_TIMEOUT });
+            }
+            () = sleep_until(due), if deadline.is_some() && !was_killed => {
+                was_killed = true;
+                process.kill();
+            }
+        }
+    };
+    End { status, was_asked, was_killed }
 }
 
 /// The sooner of a deadline and one that is so far from now.

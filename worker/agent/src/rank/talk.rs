@@ -3,10 +3,9 @@
 use std::{io, time::Duration};
 
 use kindred_ipc::{FromRank, MAX_FRAME_BYTES, ToRank, Wire};
-use kindred_proto::{failure::Reason, v1};
+use kindred_proto::{failure::Reason, ids::CheckpointId, v1};
 use tokio::{
-    io::{AsyncWrite, AsyncWriteExt},
-    net::{UnixListener, UnixStream},
+    io::{AsyncWrite, AsyncWriteExt, ReadHalf, WriteHalf, split},
     sync::{mpsc, oneshot},
     task::JoinSet,
     time::timeout,
@@ -18,12 +17,23 @@ use tokio_util::{
 };
 
 use super::{Event, Launch, Outcome, Stop, Wires};
-use crate::{config::HELLO_TIMEOUT, reconcile::RankKey};
+use crate::{
+    config::HELLO_TIMEOUT,
+    host::{Connection, Pending},
+    reconcile::RankKey,
+};
 
 /// Answers that may wait for the rank to read them.
 const ANSWERS: usize = 64;
 
+/// Comes true once the rank calls.
+type Call = Pending<'static, io::Result<Box<dyn Connection>>>;
+
 type Frames<R> = FramedRead<R, LengthDelimitedCodec>;
+
+type Reader = Frames<ReadHalf<Box<dyn Connection>>>;
+
+type Writer = WriteHalf<Box<dyn Connection>>;
 
 /// Why a conversation ended without the rank's last word.
 #[derive(Debug, thiserror::Error)]
@@ -50,8 +60,8 @@ pub struct Over {
 }
 
 /// Speaks with the rank until it has said its last word, which is returned, or hangs up, or says nothing for too long.
-pub async fn talk(launch: &Launch, wires: &Wires, listener: UnixListener, over: &Over) -> Option<Outcome> {
-    let error = match converse(launch, wires, listener).await {
+pub async fn talk(launch: &Launch, wires: &Wires, call: Call, over: &Over) -> Option<Outcome> {
+    let error = match converse(launch, wires, call).await {
         Ok(word) => return word,
         Err(error) => error,
     };
@@ -65,25 +75,23 @@ pub async fn talk(launch: &Launch, wires: &Wires, listener: UnixListener, over: 
     Some(Outcome::Failed(launch.failure(wires, reason, format_args!(" {error}"))))
 }
 
-async fn converse(launch: &Launch, wires: &Wires, listener: UnixListener) -> Result<Option<Outcome>, Error> {
-    let (mut frames, mut writer) = {
-        let (stream, _) = timeout(HELLO_TIMEOUT, listener.accept()).await.map_err(|_| Error::NoHello)??;
-        split(stream)
-    };
+async fn converse(launch: &Launch, wires: &Wires, call: Call) -> Result<Option<Outcome>, Error> {
+    let (mut frames, mut writer) = ends(timeout(HELLO_TIMEOUT, call).await.map_err(|_| Error::NoHello)??);
     let hello = timeout(HELLO_TIMEOUT, next(&mut frames)).await.map_err(|_| Error::NoHello)??;
     let Some(hello) = hello else { return Ok(None) };
     check(&hello, &launch.start.version)?;
     send(&mut writer, &ToRank::Start(Box::new(launch.start.clone()))).await?;
     let (answers, outgoing) = mpsc::channel(ANSWERS);
     tokio::select! {
+        biased;
         word = listen(launch, wires, &mut frames, answers) => word,
         // A rank that no longer reads may still have said its last word.
         Err(_) = speak(&mut writer, outgoing, wires.clone()) => drain(launch, wires, &mut frames).await,
     }
 }
 
-fn split(stream: UnixStream) -> (Frames<tokio::net::unix::OwnedReadHalf>, tokio::net::unix::OwnedWriteHalf) {
-    let (reader, writer) = stream.into_split();
+fn ends(stream: Box<dyn Connection>) -> (Reader, Writer) {
+    let (reader, writer) = split(stream);
     let codec = LengthDelimitedCodec::builder().max_frame_length(MAX_FRAME_BYTES).new_codec();
     (FramedRead::new(reader, codec), writer)
 }
@@ -140,8 +148,7 @@ async fn listen(
                 let (answer, decided) = oneshot::channel();
                 let (answers, asked) = (answers.clone(), checkpoint.clone());
                 calls.spawn(async move {
-                    let allowed = decided.await.unwrap_or(false);
-                    let _ = answers.send(ToRank::MayCommit { checkpoint: asked, allowed }).await;
+                    let _ = answers.send(answer_about(asked, decided.await.unwrap_or(None))).await;
                 });
                 Event::AskCommit { checkpoint, answer }
             }
@@ -164,6 +171,12 @@ async fn next_in_time(
     timeout(patience, next(frames)).await.map_err(|_| Error::Hung(patience))?
 }
 
+/// The answer to a rank that wants to commit.
+fn answer_about(checkpoint: CheckpointId, allowed_for: Option<Duration>) -> ToRank {
+    let for_ms = allowed_for.map_or(0, |left| u64::try_from(left.as_millis()).unwrap_or(u64::MAX));
+    ToRank::MayCommit { checkpoint, allowed: allowed_for.is_some(), for_ms }
+}
+
 /// Reads on when nothing can be written any more.
 async fn drain(
     launch: &Launch,
@@ -184,6 +197,7 @@ async fn speak(
     loop {
         let stop_asked = async { stop.wait_for(Option::is_some).await.map_or(None, |stop| *stop) };
         let message = tokio::select! {
+            biased;
             Some(answer) = outgoing.recv() => answer,
             Some(Stop { checkpoint }) = stop_asked, if !is_asked => {
                 is_asked = true;
