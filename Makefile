@@ -1,9 +1,9 @@
 # The targets people expect. The work is done by the scripts under deploy/.
 
-.PHONY: help setup demo test test-full check build bench-step results clean
+.PHONY: help setup demo test test-full check build bench-step bench-checkpoint results clean
 
 help: ## Show this list.
-	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
 
 setup: ## Fetch what the other targets need (libtorch, Fashion-MNIST, tools); safe to repeat.
 	@deploy/setup/setup.sh
@@ -25,6 +25,9 @@ build: setup ## The programs, optimised, in target/release.
 
 bench-step: setup ## A training step beside PyTorch's, in turns.
 	@deploy/bench/step.sh
+
+bench-checkpoint: setup ## How long a checkpoint holds training up, beside a synchronous one, in turns.
+	@deploy/bench/checkpoint.sh
 
 results: setup ## Run what the results page lacks (hours), and write the page.
 	@deploy/results/results.sh

@@ -131,6 +131,20 @@ impl JobService for Jobs {
         })
         .await
     }
+
+    async fn pin_checkpoint(
+        &self,
+        request: Request<v1::PinCheckpointRequest>,
+    ) -> Result<Response<v1::PinCheckpointResponse>, Status> {
+        let request = request.into_inner();
+        answer(async {
+            check_request_id(&request.request_id)?;
+            let (job_id, id) = (JobId::new(request.job_id), CheckpointId::new(request.checkpoint_id));
+            let checkpoint = self.handle.pin_checkpoint(&job_id, &id, !request.unpin).await?;
+            Ok(v1::PinCheckpointResponse { checkpoint: Some(checkpoint) })
+        })
+        .await
+    }
 }
 
 impl Jobs {

@@ -142,14 +142,24 @@ impl Handle {
     /// `JOB_NOT_FOUND`, `CHECKPOINT_NOT_FOUND`.
     pub async fn get_checkpoint(&self, job_id: &JobId, id: &CheckpointId) -> Result<v1::Checkpoint, Failure> {
         let (job_id, id) = (job_id.clone(), id.clone());
-        self.ask(move |_, model| {
-            let checkpoint = model.job(&job_id)?.checkpoint(&id).cloned();
-            checkpoint.ok_or_else(|| {
-                let message = format!("{job_id} has no checkpoint {id}");
-                Failure::new(Reason::CheckpointNotFound, message).about("checkpoint_id")
-            })
-        })
-        .await
+        self.ask(move |_, model| model.job(&job_id)?.known_checkpoint(&id).cloned()).await
+    }
+
+    /// Keeps a checkpoint whatever its job's policy, or leaves it to that again; one that is as wanted is given as it is.
+    ///
+    /// # Errors
+    /// `JOB_NOT_FOUND`, `CHECKPOINT_NOT_FOUND`, `JOURNAL_UNAVAILABLE`.
+    pub async fn pin_checkpoint(
+        &self,
+        job_id: &JobId,
+        id: &CheckpointId,
+        is_pinned: bool,
+    ) -> Result<v1::Checkpoint, Failure> {
+        // One that is let go of is given as it was.
+        let known = self.get_checkpoint(job_id, id).await?;
+        let (job_id, checkpoint) = (job_id.clone(), id.clone());
+        self.wish(Event::PinRequested { job_id, checkpoint, is_pinned }).await?;
+        Ok(v1::Checkpoint { pinned: is_pinned, ..known })
     }
 
     /// All nodes, by id.

@@ -29,6 +29,9 @@ fn note_job(job_id: &str, change: &JobChange) {
         JobChange::CheckpointRecorded { checkpoint } => {
             info!(job_id, checkpoint_id = checkpoint.id, step = checkpoint.step, "checkpoint recorded");
         }
+        JobChange::CheckpointPinned { checkpoint, is_pinned } => {
+            info!(job_id, checkpoint_id = %checkpoint, is_pinned, "checkpoint pinned or let go");
+        }
         JobChange::GenerationEnds { fault, reached, .. } => {
             warn!(job_id, step = reached.0, error = fault.message, "generation ends early");
         }

@@ -85,6 +85,13 @@ pub enum JobChange {
         /// The checkpoint.
         checkpoint: Wire<v1::Checkpoint>,
     },
+    /// A user wants a checkpoint kept, or leaves it to the job's policy again.
+    CheckpointPinned {
+        /// Which one.
+        checkpoint: CheckpointId,
+        /// Whether it is kept.
+        is_pinned: bool,
+    },
     /// The live generation ends early; its ranks are ordered to stop.
     GenerationEnds {
         /// Why.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use kindred_proto::{
-    ids::{JobId, NodeId},
+    ids::{CheckpointId, JobId, NodeId},
     v1,
 };
 
@@ -25,6 +25,15 @@ pub enum Event {
         job_id: JobId,
         /// The user's words; may be empty.
         reason: String,
+    },
+    /// A user wants a checkpoint kept, or leaves it to the job's policy again.
+    PinRequested {
+        /// Which job's.
+        job_id: JobId,
+        /// Which one.
+        checkpoint: CheckpointId,
+        /// Whether it is kept.
+        is_pinned: bool,
     },
     /// Time passed, or something new was observed.
     Tick,

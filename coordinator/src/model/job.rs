@@ -31,7 +31,7 @@ pub struct Job {
     pub generation: Generation,
     /// The newest generation until its last rank is gone.
     pub live: Option<LiveGeneration>,
-    /// Recorded and not yet pushed out by newer ones, oldest first.
+    /// Recorded and not let go of by the job's policy, oldest first.
     pub checkpoints: Vec<Wire<v1::Checkpoint>>,
     /// The retry budgets so far.
     pub spent: Spent,
@@ -191,6 +191,7 @@ impl Job {
                 self.keep_better_cause(outcome);
             }
             JobChange::CheckpointRecorded { checkpoint } => self.record(checkpoint),
+            JobChange::CheckpointPinned { checkpoint, is_pinned } => self.pin(checkpoint, *is_pinned),
             JobChange::GenerationEnds { fault, charge, reached } => {
                 self.spent = self.spent.after(*charge, *reached);
                 self.stop_generation(at);
@@ -243,14 +244,6 @@ impl Job {
                 self.reason = format!("recovers: {}", fault.message);
             }
         }
-    }
-
-    fn record(&mut self, checkpoint: &Wire<v1::Checkpoint>) {
-        self.checkpoints.push(checkpoint.clone());
-        let policy = self.submission.spec.recipe.as_ref().and_then(|recipe| recipe.checkpoint.as_ref());
-        let kept = policy.and_then(|policy| policy.keep_last).unwrap_or(1).max(1) as usize;
-        let surplus = self.checkpoints.len().saturating_sub(kept);
-        self.checkpoints.drain(..surplus);
     }
 }
 

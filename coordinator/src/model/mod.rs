@@ -17,6 +17,7 @@ mod orders;
 mod placement;
 mod rank;
 mod regroup;
+mod retention;
 mod retry;
 mod state;
 mod time;
@@ -102,6 +103,9 @@ impl Model {
                 self.decide_submission(now, request_id, submission)
             }
             Event::CancelRequested { job_id, reason } => self.decide_cancel(now, job_id, reason),
+            Event::PinRequested { job_id, checkpoint, is_pinned } => {
+                self.decide_pin(now, job_id, checkpoint, *is_pinned)
+            }
             Event::Tick => Ok(Decision { changes: self.decide_tick(now), job_id: None }),
         }
     }

@@ -18,13 +18,20 @@ impl Model {
             let Some(live) = &job.live else { continue };
             let here =
                 live.ranks().filter(|(_, member)| member.ended.is_none() && is_here(&member.placement));
+            let mut is_first = true;
             orders.extend(here.map(|(rank, member)| {
                 let device_index = member.placement.device_index;
-                v1::OrderedRank { rank: rank.0, device_index, ..order(job, live) }
+                let kept_checkpoints = if is_first { kept_checkpoints(job) } else { vec![] };
+                is_first = false;
+                v1::OrderedRank { rank: rank.0, device_index, kept_checkpoints, ..order(job, live) }
             }));
         }
         orders
     }
+}
+
+fn kept_checkpoints(job: &Job) -> Vec<String> {
+    job.checkpoints.iter().map(|checkpoint| checkpoint.0.id.clone()).collect()
 }
 
 fn order(job: &Job, live: &LiveGeneration) -> v1::OrderedRank {

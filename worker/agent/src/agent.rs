@@ -25,7 +25,7 @@ use crate::{
     Config,
     config::{COLLECTIVE_TIMEOUT, FAREWELL_TIMEOUT, MEETING_TIMEOUT},
     identity::{self, Identity},
-    known::{Ears, Known},
+    known::{self, Ears, Known},
     link,
     orders::{checked, device, threads_per_rank},
     rank::{self, Launch, Outcome, Stop, Wires},
@@ -188,6 +188,7 @@ impl Agent {
         }
         self.orders = orders.ranks.into_iter().map(|order| (RankKey::of(&order), order)).collect();
         self.reconcile();
+        known::pass_on_kept(&mut self.ranks, &self.orders);
         self.answer_questions();
     }
 
@@ -219,8 +220,9 @@ impl Agent {
             return self.never_started(key, Outcome::Failed((&failure).into()));
         }
         let launch = self.launch(&key, order);
-        let (known, Ears { stop, regroup }) = Known::starting(device);
-        let wires = Wires { events: self.rank_events.clone(), stop, regroup, store: self.store.clone() };
+        let (known, Ears { stop, regroup, kept }) = Known::starting(device);
+        let wires =
+            Wires { events: self.rank_events.clone(), stop, regroup, kept, store: self.store.clone() };
         while self.supervisors.try_join_next().is_some() {}
         self.supervisors.spawn(rank::supervise(launch, wires));
         tracing::info!(job_id = %key.job_id, generation = key.generation.0, rank = key.rank.0, "rank starts");

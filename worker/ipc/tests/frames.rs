@@ -69,6 +69,7 @@ fn every_message_to_a_rank_survives_its_frame() {
         reply(Err(StoreFault::Superseded("generation 4 is live".into()))),
         reply(Err(StoreFault::Unreachable("refused".into()))),
         ToRank::MayCommit { checkpoint: CheckpointId::of(Step(120), Generation(3)), allowed: false },
+        ToRank::Keep { checkpoints: vec![CheckpointId::of(Step(120), Generation(3))] },
     ]);
 }
 

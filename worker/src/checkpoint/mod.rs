@@ -13,6 +13,7 @@ mod files;
 mod manifest;
 mod read;
 mod retention;
+mod snapshot;
 mod tensors;
 mod write;
 
@@ -20,6 +21,7 @@ pub use error::Error;
 pub use files::{digest_of_file, write_synced};
 pub use manifest::{FileEntry, MANIFEST_FILE, Manifest, STATE_FILE};
 pub use read::{Opened, newest_good};
-pub use retention::{keep_newest, remove_leftovers, set_aside};
+pub use retention::{remove_all_but, remove_leftovers, set_aside};
+pub use snapshot::Snapshot;
 pub use tensors::encode;
 pub use write::{Staged, stage};

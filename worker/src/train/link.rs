@@ -32,6 +32,7 @@ struct Shared {
     writer: Mutex<Option<JoinHandle<()>>>,
     incoming: Mutex<Incoming>,
     arrived: Condvar,
+    listener: Mutex<Option<Listener>>,
     next_call: AtomicU64,
     is_ending: AtomicBool,
 }
@@ -46,7 +47,6 @@ enum Outgoing {
 struct Incoming {
     /// `None` until the reply is there; calls that nobody waits for are not in it.
     calls: HashMap<u64, Option<Result<StoreValue, StoreFault>>>,
-    commits: HashMap<CheckpointId, bool>,
     stop: Option<Stop>,
     regroup: Option<Start>,
 }
@@ -57,6 +57,24 @@ pub struct Stop {
     /// Whether a checkpoint is wanted first.
     pub checkpoint: bool,
 }
+
+/// What [`Link::listen`] hears at once, on the thread that reads the socket.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Word {
+    /// The agent's answer to [`FromRank::AskCommit`].
+    MayCommit {
+        /// The checkpoint that was asked about.
+        checkpoint: CheckpointId,
+        /// Whether it may be put in place.
+        is_allowed: bool,
+    },
+    /// The job's checkpoints that stay.
+    Keep(Vec<CheckpointId>),
+    /// The agent wishes that this rank stops.
+    Stop,
+}
+
+type Listener = Box<dyn Fn(Word) + Send>;
 
 impl Link {
     /// Connects to the agent's socket, says hello and waits for what to do. `on_gone` is called once when the agent
@@ -83,6 +101,7 @@ impl Link {
             writer: Mutex::new(Some(writer)),
             incoming: Mutex::default(),
             arrived: Condvar::new(),
+            listener: Mutex::default(),
             next_call: AtomicU64::new(0),
             is_ending: AtomicBool::new(false),
         }));
@@ -122,19 +141,13 @@ impl Link {
         self.0.incoming().stop
     }
 
-    /// The agent's answer to [`FromRank::AskCommit`], if it is there.
-    pub fn take_commit(&self, checkpoint: &CheckpointId) -> Option<bool> {
-        self.0.incoming().commits.remove(checkpoint)
-    }
-
-    /// Waits for the agent's answer to [`FromRank::AskCommit`]: until `deadline`, or without one until the agent
-    /// wants this rank to stop.
-    pub fn wait_commit(&self, checkpoint: &CheckpointId, deadline: Option<Instant>) -> Option<bool> {
-        self.0.wait(deadline, |incoming| match incoming.commits.remove(checkpoint) {
-            Some(is_allowed) => Some(Some(is_allowed)),
-            None if deadline.is_none() && incoming.stop.is_some() => Some(None),
-            None => None,
-        })?
+    /// Hands the agent's words to `listener` from now on. It must not wait for long: nothing else is read meanwhile.
+    pub fn listen(&self, listener: impl Fn(Word) + Send + 'static) {
+        let mut heard_by = self.0.listener.lock().expect("nothing panics while it holds this lock");
+        if self.stop().is_some() {
+            listener(Word::Stop);
+        }
+        *heard_by = Some(Box::new(listener));
     }
 
     /// Waits for the order to meet a newer generation: until `deadline`, and no longer once the agent wants this rank to
@@ -199,8 +212,13 @@ impl Shared {
 
     fn read_all(&self, mut reader: BufReader<UnixStream>) {
         while let Ok(Some(message)) = kindred_ipc::read(&mut reader) {
+            let word = word_of(&message);
             self.incoming().take_in(message);
             self.arrived.notify_all();
+            let heard_by = self.listener.lock().expect("nothing panics while it holds this lock");
+            if let (Some(word), Some(listener)) = (word, &*heard_by) {
+                listener(word);
+            }
         }
     }
 }
@@ -211,15 +229,26 @@ impl Incoming {
             ToRank::Start(_) => tracing::warn!("a second start is ignored"),
             ToRank::Regroup(start) => self.regroup = Some(*start),
             ToRank::Stop { checkpoint } => self.stop = Some(Stop { checkpoint }),
-            ToRank::MayCommit { checkpoint, allowed } => {
-                self.commits.insert(checkpoint, allowed);
-            }
+            // Whoever writes checkpoints listens.
+            ToRank::MayCommit { .. } | ToRank::Keep { .. } => {}
             ToRank::StoreReply { call, outcome } => {
                 if let Some(reply) = self.calls.get_mut(&call) {
                     *reply = Some(outcome);
                 }
             }
         }
+    }
+}
+
+/// What a listener hears of a message.
+fn word_of(message: &ToRank) -> Option<Word> {
+    match message {
+        ToRank::MayCommit { checkpoint, allowed } => {
+            Some(Word::MayCommit { checkpoint: checkpoint.clone(), is_allowed: *allowed })
+        }
+        ToRank::Keep { checkpoints } => Some(Word::Keep(checkpoints.clone())),
+        ToRank::Stop { .. } => Some(Word::Stop),
+        _ => None,
     }
 }
 

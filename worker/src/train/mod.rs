@@ -26,5 +26,6 @@ mod undo;
 pub use error::Error;
 pub use link::{Link, Stop};
 pub use logs::send_to;
+pub use saving::{Gate, Inspection, Mailbox, Order, Permission, Writer};
 pub use serve::serve;
 pub use step::{Embed, Outcome, Trainer, to_input};

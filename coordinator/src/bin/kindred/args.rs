@@ -77,8 +77,38 @@ pub enum Command {
     Cancel(Cancel),
     /// List the nodes and their devices
     Nodes,
-    /// List a job's checkpoints, newest first
-    Checkpoints(JobArg),
+    /// List a job's checkpoints, newest first, or keep one
+    Checkpoints(Checkpoints),
+}
+
+/// `kindred checkpoints`.
+#[derive(Debug, ClapArgs)]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
+pub struct Checkpoints {
+    /// The job's id
+    #[arg(required = true)]
+    pub job: Option<String>,
+    /// What to do with one of them.
+    #[command(subcommand)]
+    pub action: Option<CheckpointAction>,
+}
+
+/// What to do with a checkpoint.
+#[derive(Debug, Subcommand)]
+pub enum CheckpointAction {
+    /// Keep a checkpoint, whatever the job's policy
+    Pin(CheckpointArg),
+    /// Leave a checkpoint to the job's policy again
+    Unpin(CheckpointArg),
+}
+
+/// The checkpoint that a command is about.
+#[derive(Debug, ClapArgs)]
+pub struct CheckpointArg {
+    /// The job's id
+    pub job: String,
+    /// The checkpoint's id, as `kindred checkpoints JOB` prints it
+    pub checkpoint: String,
 }
 
 /// The job that a command is about.
@@ -271,6 +301,21 @@ mod tests {
         let args = Args::try_parse_from(["kindred", "jobs", "-o", "json", "--coordinator", "gpu-1:7460"]);
         let global = args.expect("a valid line").global;
         assert_eq!((global.output, global.coordinator.as_str()), (Format::Json, "gpu-1:7460"));
+    }
+
+    #[test]
+    fn checkpoints_are_listed_or_pinned() {
+        let parse = |line: &[&str]| {
+            let line = ["kindred", "checkpoints"].iter().chain(line);
+            Args::try_parse_from(line).map(|args| match args.command {
+                Command::Checkpoints(checkpoints) => checkpoints,
+                other => panic!("{other:?}"),
+            })
+        };
+        assert_eq!(parse(&["job-1"]).expect("a valid line").job.as_deref(), Some("job-1"));
+        let pin = parse(&["pin", "job-1", "step-000000000004-g1"]).expect("a valid line").action;
+        assert!(matches!(pin, Some(CheckpointAction::Pin(of)) if of.checkpoint == "step-000000000004-g1"));
+        assert!(parse(&[]).is_err() && parse(&["pin", "job-1"]).is_err());
     }
 
     #[test]

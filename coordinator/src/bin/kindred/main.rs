@@ -58,6 +58,6 @@ async fn run(args: Args) -> Result<Exit, Error> {
         Command::Metrics(metrics) => metrics::run(&global, metrics).await,
         Command::Cancel(cancel) => jobs::cancel(&global, cancel).await,
         Command::Nodes => nodes::run(&global).await,
-        Command::Checkpoints(job) => checkpoints::run(&global, job).await,
+        Command::Checkpoints(args) => checkpoints::run(&global, args).await,
     }
 }

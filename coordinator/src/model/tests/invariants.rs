@@ -132,7 +132,7 @@ impl World {
     }
 
     /// J5, through the journal's own encoding.
-    fn check_replay(&self) {
+    pub(super) fn check_replay(&self) {
         let encoded: Vec<_> =
             self.changes.iter().map(|it| serde_json::to_string(it).expect("it encodes")).collect();
         let decoded: Vec<Change> =

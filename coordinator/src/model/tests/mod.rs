@@ -1,5 +1,6 @@
 //! Events in, changes out: a small world of obedient agents around a model.
 
+mod checkpoints;
 mod invariants;
 mod membership;
 mod placement;
