@@ -19,7 +19,7 @@ use super::{
     shutting_down,
 };
 use crate::{
-    model::{Event, JobState, Model, Submission, Timestamp},
+    model::{Event, Fork, JobState, Model, Submission, Timestamp},
     telemetry::{LogQuery, MetricPage, MetricQuery, Telemetry},
 };
 
@@ -71,9 +71,44 @@ impl Handle {
         self.submit(Submission::new(spec), request_id).await
     }
 
+    /// As [`Handle::create_job`], for a job that starts from a checkpoint of another one.
+    ///
+    /// # Errors
+    /// As there, and `JOB_NOT_FOUND`, `CHECKPOINT_NOT_FOUND`, `SPEC_INVALID` for an evaluation.
+    pub async fn fork_job(&self, spec: &AnySpec, request_id: &str, fork: Fork) -> Result<v1::Job, Failure> {
+        let submission = Box::new(Submission::new(spec));
+        let (request_id, fork) = (request_id.to_owned(), Some(fork));
+        self.wish(Event::Submitted { request_id, submission, fork }).await
+    }
+
+    /// Whether a job could be forked so.
+    ///
+    /// # Errors
+    /// As [`Handle::fork_job`].
+    pub async fn check_fork(&self, spec: &AnySpec, fork: Fork) -> Result<(), Failure> {
+        let submission = Submission::new(spec);
+        self.ask(move |_, model| model.fork_source(&submission, &fork).map(drop)).await
+    }
+
     pub(super) async fn submit(&self, submission: Submission, request_id: &str) -> Result<v1::Job, Failure> {
         let submission = Box::new(submission);
-        self.wish(Event::Submitted { request_id: request_id.to_owned(), submission }).await
+        self.wish(Event::Submitted { request_id: request_id.to_owned(), submission, fork: None }).await
+    }
+
+    /// Lets a job's ranks write a checkpoint and stop; a job that is suspended already is given as it is.
+    ///
+    /// # Errors
+    /// `JOB_NOT_FOUND`, `ILLEGAL_TRANSITION` when it is over or cancelling, `JOURNAL_UNAVAILABLE`.
+    pub async fn suspend_job(&self, job_id: &JobId, reason: &str) -> Result<v1::Job, Failure> {
+        self.wish(Event::SuspendRequested { job_id: job_id.clone(), reason: reason.to_owned() }).await
+    }
+
+    /// Lets a suspended job go on; a job that is not suspended is given as it is.
+    ///
+    /// # Errors
+    /// As [`Handle::suspend_job`].
+    pub async fn resume_job(&self, job_id: &JobId) -> Result<v1::Job, Failure> {
+        self.wish(Event::ResumeRequested { job_id: job_id.clone() }).await
     }
 
     /// Asks for a job's end; a job that is cancelled already is given as it is.

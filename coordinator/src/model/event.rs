@@ -18,6 +18,8 @@ pub enum Event {
         request_id: String,
         /// The checked spec.
         submission: Box<Submission>,
+        /// The checkpoint of another job to start from.
+        fork: Option<Fork>,
     },
     /// A user cancels a job.
     CancelRequested {
@@ -25,6 +27,18 @@ pub enum Event {
         job_id: JobId,
         /// The user's words; may be empty.
         reason: String,
+    },
+    /// A user pauses a job.
+    SuspendRequested {
+        /// Which job.
+        job_id: JobId,
+        /// The user's words; may be empty.
+        reason: String,
+    },
+    /// A user lets a suspended job go on.
+    ResumeRequested {
+        /// Which job.
+        job_id: JobId,
     },
     /// A user wants a checkpoint kept, or leaves it to the job's policy again.
     PinRequested {
@@ -37,6 +51,15 @@ pub enum Event {
     },
     /// Time passed, or something new was observed.
     Tick,
+}
+
+/// Where a job starts that does not start anew.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fork {
+    /// The other job.
+    pub job_id: JobId,
+    /// Which of its checkpoints; left out: the newest.
+    pub checkpoint: Option<CheckpointId>,
 }
 
 /// What [`super::Model::decide`] answers.

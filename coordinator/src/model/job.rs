@@ -54,6 +54,10 @@ pub enum JobState {
     Running,
     /// A generation ended early and the next one forms.
     Recovering,
+    /// A user asked for a pause; its ranks write a checkpoint and stop.
+    Suspending,
+    /// Holds nothing until a user resumes it.
+    Suspended,
     /// A user asked for its end; its ranks stop.
     Cancelling,
     /// All ranks finished.
@@ -77,6 +81,8 @@ impl JobState {
             Self::Starting => "starting",
             Self::Running => "running",
             Self::Recovering => "recovering",
+            Self::Suspending => "suspending",
+            Self::Suspended => "suspended",
             Self::Cancelling => "cancelling",
             Self::Succeeded => "succeeded",
             Self::Failed => "failed",
@@ -157,6 +163,11 @@ impl Job {
         self.checkpoints.iter().map(|checkpoint| &checkpoint.0).max_by_key(|it| (it.generation, it.step))
     }
 
+    /// The node that wrote the checkpoint that the next generation starts from: another one may not have it.
+    pub(super) fn home(&self) -> Option<&str> {
+        self.newest_checkpoint().or(self.origin()).map(|checkpoint| checkpoint.node_id.as_str())
+    }
+
     /// A checkpoint by its id.
     pub fn checkpoint(&self, id: &CheckpointId) -> Option<&v1::Checkpoint> {
         self.checkpoints.iter().map(|checkpoint| &checkpoint.0).find(|it| it.id == id.as_str())
@@ -169,7 +180,8 @@ impl Job {
             JobChange::Accepted { .. } => {}
             JobChange::Waits { reason } => self.reason.clone_from(reason),
             JobChange::Placed { generation, placements, resume_from } => {
-                let resume_from = resume_from.as_ref().and_then(|id| self.checkpoint(id)).cloned().map(Wire);
+                let own = resume_from.as_ref().and_then(|id| self.checkpoint(id));
+                let resume_from = own.or(self.origin()).cloned().map(Wire);
                 self.generation = *generation;
                 self.live = Some(LiveGeneration::new(*generation, placements, resume_from));
                 self.enter(
@@ -202,6 +214,19 @@ impl Job {
             JobChange::CancelRequested { reason } => {
                 self.stop_generation(at);
                 self.enter(JobState::Cancelling, sentence("cancelled by request", reason));
+            }
+            JobChange::SuspendRequested { reason } => {
+                if let Some(live) = &mut self.live {
+                    live.writes_checkpoint |= live.ending_since.is_none();
+                }
+                self.stop_generation(at);
+                self.enter(JobState::Suspending, sentence("suspended by request", reason));
+            }
+            JobChange::Suspended => self.enter(JobState::Suspended, self.reason.clone()),
+            JobChange::ResumeRequested => {
+                let is_new = self.generation == Generation(0);
+                let state = if is_new { JobState::Pending } else { JobState::Recovering };
+                self.enter(state, "resumed by request, waits for placement".to_owned());
             }
             JobChange::Succeeded { result } => {
                 self.started_at.get_or_insert(at);

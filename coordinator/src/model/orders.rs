@@ -43,6 +43,7 @@ fn order(job: &Job, live: &LiveGeneration) -> v1::OrderedRank {
         world_size: live.world_size().0,
         spec: Some(job.submission.spec.0.clone()),
         action: action.into(),
+        write_checkpoint: live.writes_checkpoint,
         resume_from: live.resume_from.as_ref().map(|checkpoint| checkpoint.0.clone()),
         ..Default::default()
     }

@@ -65,7 +65,7 @@ impl Model {
 
     /// So many free devices for ranks of a job.
     pub(super) fn free_devices(&self, now: Timestamp, job: &Job, n_ranks: usize) -> Option<Vec<Placement>> {
-        self.pool(now, job.submission.device_kind()).take(n_ranks)
+        self.pool(now, job.submission.device_kind()).take(n_ranks, None)
     }
 
     fn pool(&self, now: Timestamp, kind: v1::DeviceKind) -> Pool<'_> {
@@ -134,7 +134,7 @@ impl<'a> Pool<'a> {
         if let Some(next) = self.next {
             return Err(format!("waits behind {}, which {}", next.id, needs(next)));
         }
-        if let Some(placements) = self.take(n_ranks) {
+        if let Some(placements) = self.take(n_ranks, job.home()) {
             return Ok(placements);
         }
         if n_ranks <= self.n_possible {
@@ -143,8 +143,9 @@ impl<'a> Pool<'a> {
         Err(self.sentence(job))
     }
 
-    /// Takes so many devices from the fewest nodes: the fullest node that holds all of the rest, else the emptiest.
-    fn take(&mut self, n_ranks: usize) -> Option<Vec<Placement>> {
+    /// Takes so many devices from the fewest nodes: from `home` first, where the job's checkpoint lies, then the fullest node that
+    /// holds all of the rest, else the emptiest.
+    fn take(&mut self, n_ranks: usize, home: Option<&str>) -> Option<Vec<Placement>> {
         if self.n_free() < n_ranks {
             return None;
         }
@@ -154,7 +155,8 @@ impl<'a> Pool<'a> {
             let offers = self.offers.iter_mut().filter(|offer| !offer.free.is_empty());
             let offer = offers.min_by_key(|offer| {
                 let n_free = offer.free.len();
-                (n_free < n_rest, if n_free < n_rest { usize::MAX - n_free } else { n_free })
+                let is_home = Some(offer.node.id.as_str()) == home;
+                (!is_home, n_free < n_rest, if n_free < n_rest { usize::MAX - n_free } else { n_free })
             })?;
             let n_taken = offer.free.len().min(n_rest);
             placements.extend(offer.free.drain(..n_taken).map(|index| placement(offer.node, index)));

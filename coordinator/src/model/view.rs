@@ -24,6 +24,7 @@ impl Model {
             placements: job.live.as_ref().map(placements).unwrap_or_default(),
             infrastructure_failures: job.spent.infrastructure,
             last_fault: job.last_fault.as_ref().map(|fault| fault.0.clone()),
+            forked_from: job.submission.fork_of.as_ref().map(|source| source.0.clone()),
         }
     }
 
@@ -72,6 +73,8 @@ impl From<JobState> for v1::JobState {
             JobState::Starting => Self::Starting,
             JobState::Running => Self::Running,
             JobState::Recovering => Self::Recovering,
+            JobState::Suspending => Self::Suspending,
+            JobState::Suspended => Self::Suspended,
             JobState::Cancelling => Self::Cancelling,
             JobState::Succeeded => Self::Succeeded,
             JobState::Failed => Self::Failed,

@@ -27,7 +27,7 @@ use crate::{
     identity::{self, Identity},
     known::{self, Ears, Known},
     link,
-    orders::{checked, device, threads_per_rank},
+    orders::{checked, device, stop, threads_per_rank},
     rank::{self, Launch, Outcome, Stop, Wires},
     reconcile::{self, Action, Device, Order, RankKey},
     store::Store,
@@ -202,7 +202,7 @@ impl Agent {
                 Action::Start(_) if self.leaving.is_some() => continue,
                 Action::Start(key) => self.start(key),
                 Action::Regroup { from, to } => self.regroup(&from, to),
-                Action::Stop(key) => self.stop(&key, Stop { checkpoint: false }),
+                Action::Stop(key) => self.stop(&key, stop(self.orders.get(&key))),
                 Action::NeverStarted(key) => self.never_started(key, Outcome::Stopped),
                 Action::Forget(key) => drop(self.ranks.remove(&key)),
             }

@@ -2,7 +2,10 @@
 
 use kindred_proto::v1;
 
-use crate::reconcile::{Device, Order, RankKey};
+use crate::{
+    rank::Stop,
+    reconcile::{Device, Order, RankKey},
+};
 
 /// Where the rank runs.
 pub fn device(order: &v1::OrderedRank) -> Device {
@@ -14,6 +17,11 @@ pub fn device(order: &v1::OrderedRank) -> Device {
 pub fn threads_per_rank(spec: &v1::JobSpec) -> Option<u32> {
     let training = spec.recipe.as_ref().and_then(|recipe| recipe.training.as_ref()?.threads_per_rank);
     training.or(spec.evaluate.as_ref().and_then(|evaluate| evaluate.threads_per_rank))
+}
+
+/// How a rank is to stop: without a checkpoint, unless its order asks for one.
+pub fn stop(order: Option<&v1::OrderedRank>) -> Stop {
+    Stop { checkpoint: order.is_some_and(|order| order.write_checkpoint) }
 }
 
 /// As reconciling reads it.

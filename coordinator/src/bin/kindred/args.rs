@@ -75,6 +75,12 @@ pub enum Command {
     Metrics(Metrics),
     /// Cancel a job
     Cancel(Cancel),
+    /// Let a job write a checkpoint and give its devices back, until it is resumed
+    Suspend(Suspend),
+    /// Let a suspended job go on
+    Resume(JobArg),
+    /// Start a new job from a checkpoint of another one
+    Fork(Fork),
     /// List the nodes and their devices
     Nodes,
     /// List a job's checkpoints, newest first, or keep one
@@ -278,6 +284,29 @@ pub struct Cancel {
     /// Why; shown with the job
     #[arg(long, default_value = "")]
     pub reason: String,
+}
+
+/// `kindred suspend`.
+#[derive(Debug, ClapArgs)]
+pub struct Suspend {
+    /// The job's id
+    pub job: String,
+    /// Why; shown with the job
+    #[arg(long, default_value = "")]
+    pub reason: String,
+}
+
+/// `kindred fork`.
+#[derive(Debug, ClapArgs)]
+pub struct Fork {
+    /// The job to start from
+    pub job: String,
+    /// Which of its checkpoints; left out: the newest
+    #[arg(long, value_name = "ID")]
+    pub checkpoint: Option<String>,
+    /// What is done with it.
+    #[command(flatten)]
+    pub hand_in: HandIn,
 }
 
 fn seconds(text: &str) -> Result<Duration, String> {
