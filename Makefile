@@ -1,9 +1,9 @@
 # The targets people expect. The work is done by the scripts under deploy/.
 
-.PHONY: help setup demo test test-full check build bench-step bench-recovery results clean
+.PHONY: help setup demo test test-full check build bench-step bench-recovery bench-checkpoint results clean
 
 help: ## Show this list.
-	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
 
 setup: ## Fetch what the other targets need (libtorch, Fashion-MNIST, tools); safe to repeat.
 	@deploy/setup/setup.sh
@@ -28,6 +28,8 @@ bench-step: setup ## A training step beside PyTorch's, in turns.
 
 bench-recovery: setup ## What the loss of a rank costs, by phase, and how long a checkpoint holds training up.
 	@deploy/bench/recovery.sh
+bench-checkpoint: setup ## How long a checkpoint holds training up, beside a synchronous one, in turns.
+	@deploy/bench/checkpoint.sh
 
 results: setup ## Run what the results page lacks (hours), and write the page.
 	@deploy/results/results.sh

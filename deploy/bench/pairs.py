@@ -20,11 +20,15 @@ class Worker:
         if not line.startswith("ready"):
             raise SystemExit(f"{command[0]} is not ready: {line!r} (exit code {self.process.wait()})")
 
+    def ask(self, line):
+        """The answer to a line."""
+        self.process.stdin.write(f"{line}\n")
+        self.process.stdin.flush()
+        return self.process.stdout.readline()
+
     def seconds(self, n):
         """Seconds for n rounds."""
-        self.process.stdin.write(f"run {n}\n")
-        self.process.stdin.flush()
-        return float(self.process.stdout.readline().split()[1])
+        return float(self.ask(f"run {n}").split()[1])
 
     def close(self):
         """Ends the worker."""
@@ -46,9 +50,10 @@ def spread(values, digits=2):
     )
 
 
-def table(rows):
-    """Prints rows of (figure, measured values, goal text, goal value or None)."""
+def table(rows, at_most=False, digits=2):
+    """Prints rows of (figure, measured values, goal text, goal value or None); goals are lower bounds unless `at_most`."""
     print("\nfigure | measured | goal | met")
     for figure, values, text, goal in rows:
-        met = "-" if goal is None else "yes" if statistics.median(values) >= goal else "no"
-        print(f"{figure} | {spread(values)} | {text} | {met}")
+        median = statistics.median(values)
+        met = "-" if goal is None else "yes" if (median <= goal if at_most else median >= goal) else "no"
+        print(f"{figure} | {spread(values, digits)} | {text} | {met}")

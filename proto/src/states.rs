@@ -4,11 +4,13 @@ use crate::v1::{DeviceKind, JobState, LogLevel, NodeState, RankState};
 
 impl JobState {
     /// Every state that a job can be in, in the order of its life.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 10] = [
         Self::Pending,
         Self::Starting,
         Self::Running,
         Self::Recovering,
+        Self::Suspending,
+        Self::Suspended,
         Self::Cancelling,
         Self::Succeeded,
         Self::Failed,

@@ -4,6 +4,7 @@
 //! does both.
 
 mod bad_input;
+mod checkpoints;
 mod elastic;
 mod evaluation;
 mod faults;

@@ -184,7 +184,7 @@ impl Cluster {
     pub async fn submit(&self, yaml: &str) -> Result<String> {
         let spec = kindred_proto::job_spec::from_yaml(yaml, &[])?;
         let request_id = format!("{:032x}", std::collections::hash_map::RandomState::new().hash_one(yaml));
-        let request = v1::CreateJobRequest { spec: Some(spec), request_id, validate_only: false };
+        let request = v1::CreateJobRequest { spec: Some(spec), request_id, ..Default::default() };
         let job = self.jobs().await?.create_job(request).await?.into_inner().job;
         Ok(job.context("the answer holds the job")?.id)
     }

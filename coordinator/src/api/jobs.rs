@@ -16,7 +16,10 @@ use super::{
     page::{self, Bounds, Pages},
     streams,
 };
-use crate::engine::{Handle, JobQuery, LogQuery, MetricCursor, MetricQuery};
+use crate::{
+    engine::{Handle, JobQuery, LogQuery, MetricCursor, MetricQuery},
+    model::Fork,
+};
 
 const JOBS: Bounds = Bounds { default: 50, most: 1000 };
 const CHECKPOINTS: Bounds = Bounds { default: 50, most: 1000 };
@@ -63,6 +66,32 @@ impl JobService for Jobs {
             check_request_id(&request.request_id)?;
             let job = self.handle.cancel_job(&JobId::new(request.job_id), &request.reason).await?;
             Ok(v1::CancelJobResponse { job: Some(job) })
+        })
+        .await
+    }
+
+    async fn suspend_job(
+        &self,
+        request: Request<v1::SuspendJobRequest>,
+    ) -> Result<Response<v1::SuspendJobResponse>, Status> {
+        let request = request.into_inner();
+        answer(async {
+            check_request_id(&request.request_id)?;
+            let job = self.handle.suspend_job(&JobId::new(request.job_id), &request.reason).await?;
+            Ok(v1::SuspendJobResponse { job: Some(job) })
+        })
+        .await
+    }
+
+    async fn resume_job(
+        &self,
+        request: Request<v1::ResumeJobRequest>,
+    ) -> Result<Response<v1::ResumeJobResponse>, Status> {
+        let request = request.into_inner();
+        answer(async {
+            check_request_id(&request.request_id)?;
+            let job = self.handle.resume_job(&JobId::new(request.job_id)).await?;
+            Ok(v1::ResumeJobResponse { job: Some(job) })
         })
         .await
     }
@@ -131,6 +160,20 @@ impl JobService for Jobs {
         })
         .await
     }
+
+    async fn pin_checkpoint(
+        &self,
+        request: Request<v1::PinCheckpointRequest>,
+    ) -> Result<Response<v1::PinCheckpointResponse>, Status> {
+        let request = request.into_inner();
+        answer(async {
+            check_request_id(&request.request_id)?;
+            let (job_id, id) = (JobId::new(request.job_id), CheckpointId::new(request.checkpoint_id));
+            let checkpoint = self.handle.pin_checkpoint(&job_id, &id, !request.unpin).await?;
+            Ok(v1::PinCheckpointResponse { checkpoint: Some(checkpoint) })
+        })
+        .await
+    }
 }
 
 impl Jobs {
@@ -138,9 +181,16 @@ impl Jobs {
         check_request_id(&request.request_id)?;
         let wire = request.spec.ok_or_else(|| invalid("spec", "is required"))?;
         let spec = AnySpec::check(&wire)?;
-        let job = match request.validate_only {
-            true => v1::Job { spec: Some(spec.to_wire()), ..Default::default() },
-            false => self.handle.create_job(&spec, &request.request_id).await?,
+        let fork = request.fork_of.map(fork);
+        let job = match (request.validate_only, fork) {
+            (true, fork) => {
+                if let Some(fork) = fork {
+                    self.handle.check_fork(&spec, fork).await?;
+                }
+                v1::Job { spec: Some(spec.to_wire()), ..Default::default() }
+            }
+            (false, None) => self.handle.create_job(&spec, &request.request_id).await?,
+            (false, Some(fork)) => self.handle.fork_job(&spec, &request.request_id, fork).await?,
         };
         Ok(v1::CreateJobResponse { job: Some(job) })
     }
@@ -170,6 +220,11 @@ impl Jobs {
         let next = page.next.map(|next| format!("{}:{}", next.step, next.series));
         Ok(v1::ListMetricsResponse { points: page.points, next_page_token: pages.token(next.as_deref()) })
     }
+}
+
+fn fork(wire: v1::create_job_request::ForkOf) -> Fork {
+    let id = wire.checkpoint_id;
+    Fork { job_id: JobId::new(wire.job_id), checkpoint: (!id.is_empty()).then(|| CheckpointId::new(id)) }
 }
 
 fn metric_cursor(text: &str) -> Result<MetricCursor, Failure> {

@@ -19,7 +19,7 @@ use super::{
     shutting_down,
 };
 use crate::{
-    model::{Event, JobState, Model, Submission, Timestamp},
+    model::{Event, Fork, JobState, Model, Submission, Timestamp},
     telemetry::{LogQuery, MetricPage, MetricQuery, Telemetry},
 };
 
@@ -71,9 +71,44 @@ impl Handle {
         self.submit(Submission::new(spec), request_id).await
     }
 
+    /// As [`Handle::create_job`], for a job that starts from a checkpoint of another one.
+    ///
+    /// # Errors
+    /// As there, and `JOB_NOT_FOUND`, `CHECKPOINT_NOT_FOUND`, `SPEC_INVALID` for an evaluation.
+    pub async fn fork_job(&self, spec: &AnySpec, request_id: &str, fork: Fork) -> Result<v1::Job, Failure> {
+        let submission = Box::new(Submission::new(spec));
+        let (request_id, fork) = (request_id.to_owned(), Some(fork));
+        self.wish(Event::Submitted { request_id, submission, fork }).await
+    }
+
+    /// Whether a job could be forked so.
+    ///
+    /// # Errors
+    /// As [`Handle::fork_job`].
+    pub async fn check_fork(&self, spec: &AnySpec, fork: Fork) -> Result<(), Failure> {
+        let submission = Submission::new(spec);
+        self.ask(move |_, model| model.fork_source(&submission, &fork).map(drop)).await
+    }
+
     pub(super) async fn submit(&self, submission: Submission, request_id: &str) -> Result<v1::Job, Failure> {
         let submission = Box::new(submission);
-        self.wish(Event::Submitted { request_id: request_id.to_owned(), submission }).await
+        self.wish(Event::Submitted { request_id: request_id.to_owned(), submission, fork: None }).await
+    }
+
+    /// Lets a job's ranks write a checkpoint and stop; a job that is suspended already is given as it is.
+    ///
+    /// # Errors
+    /// `JOB_NOT_FOUND`, `ILLEGAL_TRANSITION` when it is over or cancelling, `JOURNAL_UNAVAILABLE`.
+    pub async fn suspend_job(&self, job_id: &JobId, reason: &str) -> Result<v1::Job, Failure> {
+        self.wish(Event::SuspendRequested { job_id: job_id.clone(), reason: reason.to_owned() }).await
+    }
+
+    /// Lets a suspended job go on; a job that is not suspended is given as it is.
+    ///
+    /// # Errors
+    /// As [`Handle::suspend_job`].
+    pub async fn resume_job(&self, job_id: &JobId) -> Result<v1::Job, Failure> {
+        self.wish(Event::ResumeRequested { job_id: job_id.clone() }).await
     }
 
     /// Asks for a job's end; a job that is cancelled already is given as it is.
@@ -142,14 +177,24 @@ impl Handle {
     /// `JOB_NOT_FOUND`, `CHECKPOINT_NOT_FOUND`.
     pub async fn get_checkpoint(&self, job_id: &JobId, id: &CheckpointId) -> Result<v1::Checkpoint, Failure> {
         let (job_id, id) = (job_id.clone(), id.clone());
-        self.ask(move |_, model| {
-            let checkpoint = model.job(&job_id)?.checkpoint(&id).cloned();
-            checkpoint.ok_or_else(|| {
-                let message = format!("{job_id} has no checkpoint {id}");
-                Failure::new(Reason::CheckpointNotFound, message).about("checkpoint_id")
-            })
-        })
-        .await
+        self.ask(move |_, model| model.job(&job_id)?.known_checkpoint(&id).cloned()).await
+    }
+
+    /// Keeps a checkpoint whatever its job's policy, or leaves it to that again; one that is as wanted is given as it is.
+    ///
+    /// # Errors
+    /// `JOB_NOT_FOUND`, `CHECKPOINT_NOT_FOUND`, `JOURNAL_UNAVAILABLE`.
+    pub async fn pin_checkpoint(
+        &self,
+        job_id: &JobId,
+        id: &CheckpointId,
+        is_pinned: bool,
+    ) -> Result<v1::Checkpoint, Failure> {
+        // One that is let go of is given as it was.
+        let known = self.get_checkpoint(job_id, id).await?;
+        let (job_id, checkpoint) = (job_id.clone(), id.clone());
+        self.wish(Event::PinRequested { job_id, checkpoint, is_pinned }).await?;
+        Ok(v1::Checkpoint { pinned: is_pinned, ..known })
     }
 
     /// All nodes, by id.

@@ -36,6 +36,9 @@ fn note_job(job_id: &str, change: &JobChange) {
         JobChange::CheckpointRecorded { checkpoint } => {
             info!(job_id, checkpoint_id = checkpoint.id, step = checkpoint.step, "checkpoint recorded");
         }
+        JobChange::CheckpointPinned { checkpoint, is_pinned } => {
+            info!(job_id, checkpoint_id = %checkpoint, is_pinned, "checkpoint pinned or let go");
+        }
         JobChange::GenerationEnds { fault, reached, .. } => {
             warn!(job_id, step = reached.0, error = fault.message, "generation ends early");
         }
@@ -44,6 +47,9 @@ fn note_job(job_id: &str, change: &JobChange) {
         }
         JobChange::GenerationOver => debug!(job_id, "generation is over"),
         JobChange::CancelRequested { reason } => info!(job_id, reason, "job cancelling"),
+        JobChange::SuspendRequested { reason } => info!(job_id, reason, "job suspending"),
+        JobChange::Suspended => info!(job_id, "job suspended"),
+        JobChange::ResumeRequested => info!(job_id, "job resumed"),
         JobChange::Succeeded { .. } => info!(job_id, "job succeeded"),
         JobChange::Failed { failure } => warn!(job_id, error = failure.message, "job failed"),
         JobChange::Cancelled => info!(job_id, "job cancelled"),

@@ -100,6 +100,7 @@ fn submission(n_ranks: u32) -> Submission {
         infrastructure_failures: 4,
         no_progress: 2,
         spec: Wire(v1::JobSpec { ranks: Some(n_ranks), ..Default::default() }),
+        fork_of: None,
     }
 }
 

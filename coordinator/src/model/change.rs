@@ -104,6 +104,13 @@ pub enum JobChange {
         /// The checkpoint.
         checkpoint: Wire<v1::Checkpoint>,
     },
+    /// A user wants a checkpoint kept, or leaves it to the job's policy again.
+    CheckpointPinned {
+        /// Which one.
+        checkpoint: CheckpointId,
+        /// Whether it is kept.
+        is_pinned: bool,
+    },
     /// The live generation ends early; its ranks are ordered to stop.
     GenerationEnds {
         /// Why.
@@ -129,6 +136,15 @@ pub enum JobChange {
         /// The user's words; may be empty.
         reason: String,
     },
+    /// A user asked for a pause: its ranks write a checkpoint and stop.
+    SuspendRequested {
+        /// The user's words; may be empty.
+        reason: String,
+    },
+    /// All ranks are gone, until a user resumes it.
+    Suspended,
+    /// A user asked for it to go on.
+    ResumeRequested,
     /// All ranks finished.
     Succeeded {
         /// What it leaves.
@@ -181,6 +197,9 @@ pub struct Submission {
     pub no_progress: u32,
     /// The spec with every default filled in.
     pub spec: Wire<v1::JobSpec>,
+    /// The checkpoint of another job that it starts from.
+    #[serde(default)]
+    pub fork_of: Option<Wire<v1::Checkpoint>>,
 }
 
 impl Submission {
@@ -196,6 +215,7 @@ impl Submission {
             infrastructure_failures: terms.retry.infrastructure_failures,
             no_progress: terms.retry.no_progress,
             spec: Wire(spec.to_wire()),
+            fork_of: None,
         }
     }
 

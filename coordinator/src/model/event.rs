@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use kindred_proto::{
-    ids::{JobId, NodeId},
+    ids::{CheckpointId, JobId, NodeId},
     v1,
 };
 
@@ -18,6 +18,8 @@ pub enum Event {
         request_id: String,
         /// The checked spec.
         submission: Box<Submission>,
+        /// The checkpoint of another job to start from.
+        fork: Option<Fork>,
     },
     /// A user cancels a job.
     CancelRequested {
@@ -26,8 +28,38 @@ pub enum Event {
         /// The user's words; may be empty.
         reason: String,
     },
+    /// A user pauses a job.
+    SuspendRequested {
+        /// Which job.
+        job_id: JobId,
+        /// The user's words; may be empty.
+        reason: String,
+    },
+    /// A user lets a suspended job go on.
+    ResumeRequested {
+        /// Which job.
+        job_id: JobId,
+    },
+    /// A user wants a checkpoint kept, or leaves it to the job's policy again.
+    PinRequested {
+        /// Which job's.
+        job_id: JobId,
+        /// Which one.
+        checkpoint: CheckpointId,
+        /// Whether it is kept.
+        is_pinned: bool,
+    },
     /// Time passed, or something new was observed.
     Tick,
+}
+
+/// Where a job starts that does not start anew.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fork {
+    /// The other job.
+    pub job_id: JobId,
+    /// Which of its checkpoints; left out: the newest.
+    pub checkpoint: Option<CheckpointId>,
 }
 
 /// What [`super::Model::decide`] answers.

@@ -21,6 +21,8 @@ pub struct LiveGeneration {
     pub resume_from: Option<Wire<v1::Checkpoint>>,
     /// Since when its ranks are ordered to stop.
     pub ending_since: Option<Timestamp>,
+    /// Whether they write a checkpoint before they stop.
+    pub writes_checkpoint: bool,
 }
 
 /// One rank of a generation.
@@ -39,7 +41,7 @@ impl LiveGeneration {
         resume_from: Option<Wire<v1::Checkpoint>>,
     ) -> Self {
         let members = placements.iter().map(|it| Member { placement: it.clone(), ended: None }).collect();
-        Self { generation, members, resume_from, ending_since: None }
+        Self { generation, members, resume_from, ending_since: None, writes_checkpoint: false }
     }
 
     /// Its number of ranks.
@@ -83,7 +85,11 @@ impl Model {
     /// One layer of what an active job's generation has come to.
     pub(super) fn decide_job(&self, now: Timestamp, job: &Job) -> Vec<JobChange> {
         let Some(live) = &job.live else {
-            return if job.state == JobState::Cancelling { vec![JobChange::Cancelled] } else { vec![] };
+            return match job.state {
+                JobState::Cancelling => vec![JobChange::Cancelled],
+                JobState::Suspending => vec![JobChange::Suspended],
+                _ => vec![],
+            };
         };
         if let Some(beginning) = self.beginning(job, live) {
             return vec![beginning];

@@ -71,6 +71,10 @@ pub enum JobState {
     Running,
     /// A generation ended early and the next one forms.
     Recovering,
+    /// A user asked for a pause; its ranks write a checkpoint and stop.
+    Suspending,
+    /// Holds nothing until a user resumes it.
+    Suspended,
     /// A user asked for its end; its ranks stop.
     Cancelling,
     /// All ranks finished.
@@ -94,6 +98,8 @@ impl JobState {
             Self::Starting => "starting",
             Self::Running => "running",
             Self::Recovering => "recovering",
+            Self::Suspending => "suspending",
+            Self::Suspended => "suspended",
             Self::Cancelling => "cancelling",
             Self::Succeeded => "succeeded",
             Self::Failed => "failed",
@@ -181,6 +187,11 @@ impl Job {
         self.checkpoints.iter().map(|checkpoint| &checkpoint.0).max_by_key(|it| (it.generation, it.step))
     }
 
+    /// The node that wrote the checkpoint that the next generation starts from: another one may not have it.
+    pub(super) fn home(&self) -> Option<&str> {
+        self.newest_checkpoint().or(self.origin()).map(|checkpoint| checkpoint.node_id.as_str())
+    }
+
     /// A checkpoint by its id.
     pub fn checkpoint(&self, id: &CheckpointId) -> Option<&v1::Checkpoint> {
         self.checkpoints.iter().map(|checkpoint| &checkpoint.0).find(|it| it.id == id.as_str())
@@ -194,10 +205,11 @@ impl Job {
             JobChange::Accepted { .. } => {}
             JobChange::Waits { reason } => self.reason.clone_from(reason),
             JobChange::Placed { generation, placements, resume_from } => {
-                let resume_from = resume_from.as_ref().and_then(|id| self.checkpoint(id)).cloned().map(Wire);
                 if self.joining.take().is_some_and(|joining| joining.generation == *generation) {
                     self.failed_joins = FailedJoins::default();
                 }
+                let own = resume_from.as_ref().and_then(|id| self.checkpoint(id));
+                let resume_from = own.or(self.origin()).cloned().map(Wire);
                 self.generation = *generation;
                 self.ordered = self.ordered.max(*generation);
                 self.placed_at.get_or_insert(at);
@@ -230,6 +242,7 @@ impl Job {
                 self.keep_better_cause(outcome);
             }
             JobChange::CheckpointRecorded { checkpoint } => self.record(checkpoint),
+            JobChange::CheckpointPinned { checkpoint, is_pinned } => self.pin(checkpoint, *is_pinned),
             JobChange::GenerationEnds { fault, charge, reached } => {
                 self.spent = self.spent.after(*charge, *reached);
                 self.stop_generation(at);
@@ -243,6 +256,19 @@ impl Job {
             JobChange::CancelRequested { reason } => {
                 self.stop_generation(at);
                 self.enter(JobState::Cancelling, sentence("cancelled by request", reason));
+            }
+            JobChange::SuspendRequested { reason } => {
+                if let Some(live) = &mut self.live {
+                    live.writes_checkpoint |= live.ending_since.is_none();
+                }
+                self.stop_generation(at);
+                self.enter(JobState::Suspending, sentence("suspended by request", reason));
+            }
+            JobChange::Suspended => self.enter(JobState::Suspended, self.reason.clone()),
+            JobChange::ResumeRequested => {
+                let is_new = self.generation == Generation(0);
+                let state = if is_new { JobState::Pending } else { JobState::Recovering };
+                self.enter(state, "resumed by request, waits for placement".to_owned());
             }
             JobChange::Succeeded { result } => {
                 self.started_at.get_or_insert(at);
@@ -303,14 +329,6 @@ impl Job {
                 self.reason = format!("recovers: {}", fault.message);
             }
         }
-    }
-
-    fn record(&mut self, checkpoint: &Wire<v1::Checkpoint>) {
-        self.checkpoints.push(checkpoint.clone());
-        let policy = self.submission.spec.recipe.as_ref().and_then(|recipe| recipe.checkpoint.as_ref());
-        let kept = policy.and_then(|policy| policy.keep_last).unwrap_or(1).max(1) as usize;
-        let surplus = self.checkpoints.len().saturating_sub(kept);
-        self.checkpoints.drain(..surplus);
     }
 }
 

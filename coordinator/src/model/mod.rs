@@ -10,6 +10,7 @@
 mod change;
 mod event;
 mod fault;
+mod fork;
 mod generation;
 mod growth;
 mod job;
@@ -20,8 +21,10 @@ mod orders;
 mod placement;
 mod rank;
 mod regroup;
+mod retention;
 mod retry;
 mod state;
+mod suspend;
 mod time;
 mod view;
 mod wire;
@@ -37,7 +40,7 @@ use kindred_proto::{
 };
 
 pub use change::{Change, JobChange, NodeChange, Outcome, Placement, Submission};
-pub use event::{Decision, Event, Observation};
+pub use event::{Decision, Event, Fork, Observation};
 pub use fault::{Fault, Faults};
 pub use generation::{LiveGeneration, Member};
 pub use growth::{FailedJoins, Joining};
@@ -104,10 +107,15 @@ impl Model {
     /// The refusal, with its reason.
     pub fn decide(&self, now: Timestamp, event: &Event) -> Result<Decision, Failure> {
         match event {
-            Event::Submitted { request_id, submission } => {
-                self.decide_submission(now, request_id, submission)
+            Event::Submitted { request_id, submission, fork } => {
+                self.decide_submission(now, request_id, submission, fork.as_ref())
             }
             Event::CancelRequested { job_id, reason } => self.decide_cancel(now, job_id, reason),
+            Event::SuspendRequested { job_id, reason } => self.decide_suspend(now, job_id, reason),
+            Event::ResumeRequested { job_id } => self.decide_resume(now, job_id),
+            Event::PinRequested { job_id, checkpoint, is_pinned } => {
+                self.decide_pin(now, job_id, checkpoint, *is_pinned)
+            }
             Event::Tick => Ok(Decision { changes: self.decide_tick(now), job_id: None }),
         }
     }
@@ -123,28 +131,6 @@ impl Model {
     /// Takes in what an agent said; nothing of it is journaled.
     pub fn observe(&mut self, now: Timestamp, observation: Observation) {
         self.observed.observe(now, observation, &self.state);
-    }
-
-    fn decide_submission(
-        &self,
-        now: Timestamp,
-        request_id: &str,
-        submission: &Submission,
-    ) -> Result<Decision, Failure> {
-        if let Some(job) = self.state.job_of_request(request_id) {
-            if job.submission.spec != submission.spec {
-                let message =
-                    format!("request id {request_id} was used for {}, which has another spec", job.id);
-                return Err(Failure::new(Reason::RequestIdReused, message).about("request_id"));
-            }
-            return Ok(Decision { changes: vec![], job_id: Some(job.id.clone()) });
-        }
-        let job_id = self.state.next_job_id();
-        let change = JobChange::Accepted {
-            request_id: request_id.to_owned(),
-            submission: Box::new(submission.clone()),
-        };
-        Ok(Decision { changes: vec![Change::job(&job_id, now, change)], job_id: Some(job_id) })
     }
 
     fn decide_cancel(&self, now: Timestamp, job_id: &JobId, reason: &str) -> Result<Decision, Failure> {

@@ -21,9 +21,12 @@ impl Model {
             );
             let here =
                 live.ranks().filter(|(_, member)| member.ended.is_none() && is_here(&member.placement));
+            let mut is_first = true;
             orders.extend(here.map(|(rank, member)| {
                 let device_index = member.placement.device_index;
-                v1::OrderedRank { rank: rank.0, device_index, ..order(job, live) }
+                let kept_checkpoints = if is_first { kept_checkpoints(job) } else { vec![] };
+                is_first = false;
+                v1::OrderedRank { rank: rank.0, device_index, kept_checkpoints, ..order(job, live) }
             }));
         }
         orders
@@ -53,6 +56,10 @@ fn joiners<'a>(
     })
 }
 
+fn kept_checkpoints(job: &Job) -> Vec<String> {
+    job.checkpoints.iter().map(|checkpoint| checkpoint.0.id.clone()).collect()
+}
+
 fn order(job: &Job, live: &LiveGeneration) -> v1::OrderedRank {
     use v1::ordered_rank::Action;
     let action = if live.ending_since.is_some() { Action::Stop } else { Action::Run };
@@ -62,6 +69,7 @@ fn order(job: &Job, live: &LiveGeneration) -> v1::OrderedRank {
         world_size: live.world_size().0,
         spec: Some(job.submission.spec.0.clone()),
         action: action.into(),
+        write_checkpoint: live.writes_checkpoint,
         resume_from: live.resume_from.as_ref().map(|checkpoint| checkpoint.0.clone()),
         hold_commits: !job.ledger.knows(live.generation),
         ..Default::default()

@@ -71,7 +71,7 @@ impl Model {
         numbers: impl IntoIterator<Item = usize>,
     ) -> Option<Vec<Placement>> {
         let mut pool = self.pool(now, job.submission.device_kind());
-        numbers.into_iter().find_map(|n_ranks| pool.take(n_ranks))
+        numbers.into_iter().find_map(|n_ranks| pool.take(n_ranks, None))
     }
 
     fn pool(&self, now: Timestamp, kind: v1::DeviceKind) -> Pool<'_> {
@@ -142,7 +142,7 @@ impl<'a> Pool<'a> {
         if let Some(next) = self.next {
             return Err(format!("waits behind {}, which {}", next.id, needs(next)));
         }
-        if let Some(placements) = job.submission.sizes().find_map(|n_ranks| self.take(n_ranks)) {
+        if let Some(placements) = job.submission.sizes().find_map(|n_ranks| self.take(n_ranks, job.home())) {
             return Ok(placements);
         }
         if job.submission.fewest() <= self.n_possible {
@@ -151,8 +151,9 @@ impl<'a> Pool<'a> {
         Err(self.sentence(job))
     }
 
-    /// Takes so many devices from the fewest nodes: the fullest node that holds all of the rest, else the emptiest.
-    fn take(&mut self, n_ranks: usize) -> Option<Vec<Placement>> {
+    /// Takes so many devices from the fewest nodes: from `home` first, where the job's checkpoint lies, then the fullest node that
+    /// holds all of the rest, else the emptiest.
+    fn take(&mut self, n_ranks: usize, home: Option<&str>) -> Option<Vec<Placement>> {
         if self.n_free() < n_ranks {
             return None;
         }
@@ -162,7 +163,8 @@ impl<'a> Pool<'a> {
             let offers = self.offers.iter_mut().filter(|offer| !offer.free.is_empty());
             let offer = offers.min_by_key(|offer| {
                 let n_free = offer.free.len();
-                (n_free < n_rest, if n_free < n_rest { usize::MAX - n_free } else { n_free })
+                let is_home = Some(offer.node.id.as_str()) == home;
+                (!is_home, n_free < n_rest, if n_free < n_rest { usize::MAX - n_free } else { n_free })
             })?;
             let n_taken = offer.free.len().min(n_rest);
             placements.extend(offer.free.drain(..n_taken).map(|index| placement(offer.node, index)));

@@ -37,6 +37,7 @@ impl Model {
                 no_progress: Some(job.spent.no_progress),
             }),
             faults: job.faults.by_cause().enumerate().map(fault).collect(),
+            forked_from: job.submission.fork_of.as_ref().map(|source| source.0.clone()),
         }
     }
 
@@ -105,6 +106,8 @@ impl From<JobState> for v1::JobState {
             JobState::Starting => Self::Starting,
             JobState::Running => Self::Running,
             JobState::Recovering => Self::Recovering,
+            JobState::Suspending => Self::Suspending,
+            JobState::Suspended => Self::Suspended,
             JobState::Cancelling => Self::Cancelling,
             JobState::Succeeded => Self::Succeeded,
             JobState::Failed => Self::Failed,

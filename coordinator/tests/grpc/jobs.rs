@@ -80,7 +80,7 @@ async fn a_job_that_waits_says_why() {
 async fn the_same_request_id_gives_the_same_job() {
     let coordinator = Coordinator::start().await;
     let request_id = uuid::Uuid::new_v4().to_string();
-    let request = v1::CreateJobRequest { spec: Some(spec(1)), request_id, validate_only: false };
+    let request = v1::CreateJobRequest { spec: Some(spec(1)), request_id, ..Default::default() };
     let create = async |request: &v1::CreateJobRequest| {
         coordinator
             .jobs()

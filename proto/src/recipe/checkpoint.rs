@@ -9,6 +9,8 @@ pub struct CheckpointPolicy {
     pub every: CheckpointInterval,
     /// How many stay. Default 3.
     pub keep_last: u32,
+    /// How many stay beside those, for the best kNN accuracy. Default 1.
+    pub keep_best: u32,
 }
 
 /// When a checkpoint is due; the last step always is.
@@ -31,6 +33,7 @@ impl CheckpointPolicy {
         Self {
             every: steps.map_or(CheckpointInterval::Epochs(epochs), CheckpointInterval::Steps),
             keep_last: at.number("keep_last", wire.keep_last, 3, 1..=10_000),
+            keep_best: at.number("keep_best", wire.keep_best, 1, 0..=10_000),
         }
     }
 
@@ -39,6 +42,7 @@ impl CheckpointPolicy {
             CheckpointInterval::Steps(steps) => (Some(steps), None),
             CheckpointInterval::Epochs(epochs) => (None, Some(epochs)),
         };
-        v1::CheckpointPolicy { every_steps, every_epochs, keep_last: Some(self.keep_last) }
+        let (keep_last, keep_best) = (Some(self.keep_last), Some(self.keep_best));
+        v1::CheckpointPolicy { every_steps, every_epochs, keep_last, keep_best }
     }
 }

@@ -25,9 +25,9 @@ use crate::{
     config::FAREWELL_TIMEOUT,
     host::{Host, Machine},
     identity::Identity,
-    known::{Ears, Known},
+    known::{self, Ears, Known},
     link,
-    orders::{Limits, checked, device, threads_per_rank},
+    orders::{Limits, checked, device, stop, threads_per_rank},
     rank::{self, Launch, Outcome, Stop, Wires},
     reconcile::{self, Action, Device, Order, RankKey},
     route::Route,
@@ -177,6 +177,7 @@ impl Agent {
         self.limits = Limits::of(&orders);
         self.orders = orders.ranks.into_iter().map(|order| (RankKey::of(&order), order)).collect();
         self.reconcile();
+        known::pass_on_kept(&mut self.ranks, &self.orders);
         self.answer_questions();
     }
 
@@ -190,7 +191,7 @@ impl Agent {
                 Action::Start(_) if self.leaving.is_some() => continue,
                 Action::Start(key) => self.start(key),
                 Action::Regroup { from, to } => self.regroup(&from, to),
-                Action::Stop(key) => self.stop(&key, Stop { checkpoint: false }),
+                Action::Stop(key) => self.stop(&key, stop(self.orders.get(&key))),
                 Action::NeverStarted(key) => self.never_started(key, Outcome::Stopped),
                 Action::Forget(key) => drop(self.ranks.remove(&key)),
             }
@@ -208,9 +209,9 @@ impl Agent {
             return self.never_started(key, Outcome::Failed((&failure).into()));
         }
         let launch = self.launch(&key, order);
-        let (known, Ears { stop, regroup }) = Known::starting(device);
+        let (known, Ears { stop, regroup, kept }) = Known::starting(device);
         let (host, events) = (self.host.clone(), self.rank_events.clone());
-        let wires = Wires { host, events, stop, regroup, store: self.store.clone() };
+        let wires = Wires { host, events, stop, regroup, kept, store: self.store.clone() };
         while self.supervisors.try_join_next().is_some() {}
         self.supervisors.spawn(rank::supervise(launch, wires));
         tracing::info!(job_id = %key.job_id, generation = key.generation.0, rank = key.rank.0, "rank starts");

@@ -1,6 +1,9 @@
 //! The ranks that this agent was ordered, as it sees them.
 
-use std::{collections::VecDeque, time::Duration};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    time::Duration,
+};
 
 use kindred_ipc::Start;
 use kindred_proto::{
@@ -32,6 +35,7 @@ pub struct Known {
     checkpoints: VecDeque<v1::Checkpoint>,
     stop: watch::Sender<Option<Stop>>,
     regroup: watch::Sender<Option<Box<Start>>>,
+    kept: watch::Sender<Vec<CheckpointId>>,
     /// Questions about commits that wait for a lease.
     questions: Vec<(CheckpointId, oneshot::Sender<Option<Duration>>)>,
 }
@@ -43,12 +47,24 @@ pub struct Ears {
     pub stop: watch::Receiver<Option<Stop>>,
     /// Each time.
     pub regroup: watch::Receiver<Option<Box<Start>>>,
+    /// Each time: the checkpoints that stay.
+    pub kept: watch::Receiver<Vec<CheckpointId>>,
+}
+
+/// Hands on to each rank which checkpoints stay, where its order says so.
+pub fn pass_on_kept(ranks: &mut BTreeMap<RankKey, Known>, orders: &BTreeMap<RankKey, v1::OrderedRank>) {
+    for (key, order) in orders {
+        if let Some(known) = ranks.get_mut(key) {
+            known.keep(&order.kept_checkpoints);
+        }
+    }
 }
 
 impl Known {
     /// A rank whose process is about to be started; it listens to the returned receivers.
     pub fn starting(device: Device) -> (Self, Ears) {
         let ((stop, stopped), (regroup, regrouped)) = (watch::channel(None), watch::channel(None));
+        let (kept, keeps) = watch::channel(Vec::new());
         let known = Self {
             progress: None,
             pid: 0,
@@ -59,9 +75,10 @@ impl Known {
             checkpoints: VecDeque::new(),
             stop,
             regroup,
+            kept,
             questions: Vec::new(),
         };
-        (known, Ears { stop: stopped, regroup: regrouped })
+        (known, Ears { stop: stopped, regroup: regrouped, kept: keeps })
     }
 
     /// A rank that never had a process here.
@@ -100,6 +117,18 @@ impl Known {
             self.questions.clear();
             self.regroup.send_replace(Some(Box::new(start)));
         }
+    }
+
+    /// Tells the rank which checkpoints stay, when that has changed.
+    fn keep(&mut self, checkpoints: &[String]) {
+        let is_same = |kept: &[CheckpointId]| kept.iter().map(CheckpointId::as_str).eq(checkpoints);
+        self.kept.send_if_modified(|kept| {
+            let is_new = !is_same(kept);
+            if is_new {
+                *kept = checkpoints.iter().map(CheckpointId::new).collect();
+            }
+            is_new
+        });
     }
 
     /// Notes what became of the rank.
@@ -195,6 +224,17 @@ mod tests {
         known.reached(RankState::Training);
         assert_eq!(*ears.stop.borrow(), Some(Stop { checkpoint: true }));
         assert_eq!((known.state, known.phase()), (RankState::Stopping, Phase::Stopping));
+    }
+
+    #[test]
+    fn a_rank_hears_once_which_checkpoints_stay() {
+        let (mut known, mut ears) = known();
+        known.keep(&[]);
+        assert!(!ears.kept.has_changed().expect("it is there"), "nothing is recorded yet");
+        known.keep(&["step-000000000004-g1".to_owned()]);
+        assert_eq!(*ears.kept.borrow_and_update(), [CheckpointId::new("step-000000000004-g1")]);
+        known.keep(&["step-000000000004-g1".to_owned()]);
+        assert!(!ears.kept.has_changed().expect("it is there"));
     }
 
     #[test]

@@ -4,7 +4,10 @@ use std::time::Duration;
 
 use kindred_proto::v1;
 
-use crate::reconcile::{Device, Order, RankKey};
+use crate::{
+    rank::Stop,
+    reconcile::{Device, Order, RankKey},
+};
 
 /// How long ranks wait for one another and are waited for, in milliseconds, as the coordinator has it.
 #[derive(Clone, Copy, Debug, Default)]
@@ -53,6 +56,11 @@ pub fn device(order: &v1::OrderedRank) -> Device {
 pub fn threads_per_rank(spec: &v1::JobSpec) -> Option<u32> {
     let training = spec.recipe.as_ref().and_then(|recipe| recipe.training.as_ref()?.threads_per_rank);
     training.or(spec.evaluate.as_ref().and_then(|evaluate| evaluate.threads_per_rank))
+}
+
+/// How a rank is to stop: without a checkpoint, unless its order asks for one.
+pub fn stop(order: Option<&v1::OrderedRank>) -> Stop {
+    Stop { checkpoint: order.is_some_and(|order| order.write_checkpoint) }
 }
 
 /// As reconciling reads it.

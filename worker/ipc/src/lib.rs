@@ -34,6 +34,12 @@ pub enum ToRank {
     },
     /// Meet the ranks of a newer generation and go on with the state that is there. The job is the same.
     Regroup(Box<Start>),
+    /// The job's recorded checkpoints that stay; said whenever they change, to the rank that writes. What lies beside them
+    /// and is not newer than the newest of them may go.
+    Keep {
+        /// Their ids.
+        checkpoints: Vec<CheckpointId>,
+    },
     /// Answer to [`FromRank::StoreCall`].
     StoreReply {
         /// The call that this answers.

@@ -79,6 +79,7 @@ fn every_message_to_a_rank_survives_its_frame() {
             allowed: true,
             for_ms: 8_000,
         },
+        ToRank::Keep { checkpoints: vec![CheckpointId::of(Step(120), Generation(3))] },
     ]);
 }
 

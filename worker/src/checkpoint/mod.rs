@@ -13,13 +13,15 @@ mod files;
 mod manifest;
 mod read;
 mod retention;
+mod snapshot;
 mod tensors;
 mod write;
 
 pub use error::Error;
 pub use files::{digest_of_file, write_synced};
 pub use manifest::{FileEntry, MANIFEST_FILE, Manifest, STATE_FILE};
-pub use read::{Opened, newest_good};
-pub use retention::{keep_newest, remove_leftovers, set_aside};
+pub use read::{Opened, newest_good, recorded};
+pub use retention::{remove_all_but, remove_leftovers, set_aside};
+pub use snapshot::Snapshot;
 pub use tensors::encode;
 pub use write::{Staged, stage};

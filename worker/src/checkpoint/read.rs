@@ -4,7 +4,12 @@ use std::path::{Path, PathBuf};
 
 use tch::Tensor;
 
-use super::{Error, Manifest, STATE_FILE, files::folders_in, retention::order_by_step, tensors::restore};
+use super::{
+    Error, MANIFEST_FILE, Manifest, STATE_FILE,
+    files::{digest_of_file, folders_in},
+    retention::order_by_step,
+    tensors::restore,
+};
 
 /// A checkpoint whose files were read and verified.
 pub struct Opened {
@@ -27,6 +32,21 @@ pub fn newest_good(checkpoints: &Path) -> Result<Option<Opened>, Error> {
         }
     }
     Ok(None)
+}
+
+/// The checkpoint in a folder, if it is the one whose manifest has this digest; none when nothing is there.
+///
+/// # Errors
+/// When it is another one, or not what its manifest says.
+pub fn recorded(folder: &Path, manifest_digest: &str) -> Result<Option<Opened>, Error> {
+    let manifest = folder.join(MANIFEST_FILE);
+    if !manifest.exists() {
+        return Ok(None);
+    }
+    if digest_of_file(&manifest)? != manifest_digest {
+        return Err(Error::unreadable(&manifest, "digest differs from the one that was recorded"));
+    }
+    Opened::read(folder.to_path_buf()).map(Some)
 }
 
 impl Opened {
@@ -171,6 +191,19 @@ mod tests {
         let error = opened.check_origin("recipe", "more images").expect_err("other data");
         assert!(error.to_string().contains("belongs to another data set"), "{error}");
         opened.check_origin("other", "images").expect_err("another recipe");
+    }
+
+    #[test]
+    fn a_recorded_checkpoint_is_told_from_another_in_its_place() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let staged = stage(folder.path(), manifest(5), &state(5.0)).expect("stages");
+        let (target, digest) = (staged.target().to_path_buf(), staged.manifest_digest().to_owned());
+        assert!(recorded(&target, &digest).expect("nothing is there").is_none());
+        staged.commit().expect("commits");
+        let opened = recorded(&target, &digest).expect("it is sound").expect("it is there");
+        assert_eq!(opened.manifest.step, Step(5));
+        let error = recorded(&target, "another").err().expect("it is refused");
+        assert!(error.to_string().contains("the one that was recorded"), "{error}");
     }
 
     #[test]

@@ -16,16 +16,19 @@ use super::{
 
 const STAGING_PREFIX: &str = ".partial-";
 
-/// Removes all checkpoints but the `keep_last` newest. Newest is what the newest generation wrote last: after a
-/// checkpoint was passed over as unreadable, one of a later generation may hold fewer steps.
+/// Removes the checkpoints that are let go of: those that are not among `kept`, and not newer than the newest of these. Newer
+/// ones are not recorded yet. Newest is what the newest generation wrote last: after a checkpoint was passed over as unreadable,
+/// one of a later generation may hold fewer steps.
 ///
 /// # Errors
 /// When a folder cannot be listed or removed.
-pub fn keep_newest(checkpoints: &Path, keep_last: usize) -> Result<(), Error> {
-    let mut names = parsed(folders_in(checkpoints)?);
-    names.sort_by_key(|(step, generation, _)| Reverse((*generation, *step)));
-    for (_, _, name) in names.iter().skip(keep_last) {
-        remove_folder(&checkpoints.join(name))?;
+pub fn remove_all_but(checkpoints: &Path, kept: &[CheckpointId]) -> Result<(), Error> {
+    let newest =
+        kept.iter().filter_map(|id| parse(id.as_str())).map(|(step, generation)| (generation, step)).max();
+    for (step, generation, name) in parsed(folders_in(checkpoints)?) {
+        if Some((generation, step)) <= newest && kept.iter().all(|id| id.as_str() != name) {
+            remove_folder(&checkpoints.join(name))?;
+        }
     }
     Ok(())
 }
@@ -125,11 +128,21 @@ mod tests {
     }
 
     #[test]
-    fn the_newest_checkpoints_of_the_newest_generation_stay() {
-        let folder =
-            folders(&["step-000000000020-g1", "step-000000000015-g2", "step-000000000010-g1", "other"]);
-        keep_newest(folder.path(), 2).expect("removes");
-        assert_eq!(left(&folder), ["other", "step-000000000015-g2", "step-000000000020-g1"]);
+    fn what_is_kept_stays_and_so_does_what_is_not_recorded_yet() {
+        let folder = folders(&[
+            "step-000000000005-g1",
+            "step-000000000010-g1",
+            "step-000000000015-g2",
+            "step-000000000020-g1",
+            "step-000000000025-g2",
+            "other",
+        ]);
+        remove_all_but(folder.path(), &[]).expect("removes");
+        assert_eq!(left(&folder).len(), 6, "nothing is recorded yet");
+        let kept = ["step-000000000005-g1", "step-000000000015-g2"].map(CheckpointId::new);
+        remove_all_but(folder.path(), &kept).expect("removes");
+        let expected = ["other", "step-000000000005-g1", "step-000000000015-g2", "step-000000000025-g2"];
+        assert_eq!(left(&folder), expected);
     }
 
     #[test]

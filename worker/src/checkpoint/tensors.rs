@@ -17,7 +17,7 @@ use super::Error;
 pub fn encode(tensors: &[(String, Tensor)], metadata: &[(&str, &str)]) -> Result<Vec<u8>, Error> {
     let mut views = Vec::with_capacity(tensors.len());
     for (name, tensor) in tensors {
-        let view = HostTensor::copy(tensor).map_err(|source| Error::Tensor { name: name.clone(), source })?;
+        let view = HostTensor::of(tensor).map_err(|source| Error::Tensor { name: name.clone(), source })?;
         views.push((name.as_str(), view));
     }
     let metadata: HashMap<_, _> =
@@ -60,21 +60,19 @@ fn copy_into(view: &TensorView, target: &Tensor) -> Result<(), TchError> {
     Ok(())
 }
 
-/// A tensor's values on the processor.
+/// A tensor's values on the processor. Their bytes are put into row-major order when they are asked for, so that no more
+/// than one tensor is there twice.
 struct HostTensor {
     dtype: Dtype,
     shape: Vec<usize>,
-    bytes: Vec<u8>,
+    tensor: Tensor,
 }
 
 impl HostTensor {
-    fn copy(tensor: &Tensor) -> Result<Self, TchError> {
-        let host = tensor.f_detach()?.f_to_device(tch::Device::Cpu)?.f_contiguous()?;
-        let kind = host.f_kind()?;
-        let mut bytes = vec![0; host.numel() * kind.elt_size_in_bytes()];
-        host.f_copy_data_u8(&mut bytes, host.numel())?;
-        let shape = host.size().iter().map(|&size| size as usize).collect();
-        Ok(Self { dtype: dtype_of(kind)?, shape, bytes })
+    fn of(tensor: &Tensor) -> Result<Self, TchError> {
+        let tensor = tensor.f_detach()?.f_to_device(tch::Device::Cpu)?;
+        let shape = tensor.size().iter().map(|&size| size as usize).collect();
+        Ok(Self { dtype: dtype_of(tensor.f_kind()?)?, shape, tensor })
     }
 }
 
@@ -88,11 +86,13 @@ impl View for HostTensor {
     }
 
     fn data(&self) -> Cow<'_, [u8]> {
-        Cow::Borrowed(&self.bytes)
+        let mut bytes = vec![0; self.data_len()];
+        self.tensor.copy_data_u8(&mut bytes, self.tensor.numel());
+        Cow::Owned(bytes)
     }
 
     fn data_len(&self) -> usize {
-        self.bytes.len()
+        self.tensor.numel() * self.tensor.kind().elt_size_in_bytes()
     }
 }
 

@@ -18,15 +18,35 @@ pub fn check_state(state: &[(String, Tensor)], taken: Step, collective: &Collect
     if collective.world_size() == 1 {
         return Ok(());
     }
-    let mut own = Vec::with_capacity(state.len() * SHORT_DIGEST);
+    let names: Vec<&str> = state.iter().map(|(name, _)| name.as_str()).collect();
+    compare(&digests(state), &names, taken, collective)
+}
+
+/// What [`compare`] compares of a state: a few bytes for each tensor.
+pub fn digests(state: &[(String, Tensor)]) -> Vec<u8> {
+    let mut digests = Vec::with_capacity(state.len() * SHORT_DIGEST);
     for (_, tensor) in state {
-        own.extend_from_slice(&digest(&[tensor])[..SHORT_DIGEST]);
+        digests.extend_from_slice(&digest(&[tensor])[..SHORT_DIGEST]);
     }
-    let all = collective.gather_bytes(&own)?;
+    digests
+}
+
+/// As [`check_state`], of tensors of these names whose [`digests`] are known.
+///
+/// # Errors
+/// As [`check_state`].
+pub fn compare(
+    own: &[u8],
+    names: &[impl AsRef<str>],
+    taken: Step,
+    collective: &Collective,
+) -> Result<(), Error> {
+    let all = collective.gather_bytes(own)?;
     let Some(rank) = all.iter().position(|digests| *digests != all[0]) else { return Ok(()) };
     let pairs = all[0].chunks(SHORT_DIGEST).zip(all[rank].chunks(SHORT_DIGEST));
-    let what = pairs.zip(state).find(|((first, other), _)| first != other);
-    let what = what.map_or_else(|| "the number of tensors".into(), |(_, (name, _))| format!("tensor {name}"));
+    let what = pairs.zip(names).find(|((first, other), _)| first != other);
+    let what =
+        what.map_or_else(|| "the number of tensors".into(), |(_, name)| format!("tensor {}", name.as_ref()));
     Err(Error::StateDiffers { rank: rank as u32, what, step: taken })
 }
 

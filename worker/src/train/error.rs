@@ -103,6 +103,9 @@ pub enum Error {
     /// The files of an encoder that is measured.
     #[error(transparent)]
     Encoder(#[from] export::ReadError),
+    /// The system gives no thread to write checkpoints on.
+    #[error("cannot start a thread: {0}")]
+    Thread(std::io::Error),
     /// A tensor operation.
     #[error(transparent)]
     Tensor(#[from] tch::TchError),
@@ -160,7 +163,7 @@ fn reason(error: &Error) -> Reason {
         Error::Panicked(text) => text_reason(text),
         Error::Eval(eval::Error::Unfit(_)) => Reason::SpecInvalid,
         Error::Eval(eval::Error::Stopped) => Reason::Cancelled,
-        Error::Eval(eval::Error::Solver(_)) => Reason::Internal,
+        Error::Eval(eval::Error::Solver(_)) | Error::Thread(_) => Reason::Internal,
     }
 }
 

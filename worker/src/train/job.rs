@@ -7,6 +7,7 @@ use kindred_ipc::Start;
 use kindred_proto::{
     ids::Step,
     job_spec::{DeviceKind, JobSpec, Steps},
+    v1::Recipe,
 };
 use prost::Message;
 use tch::Device;
@@ -26,7 +27,7 @@ pub struct Job {
     pub dataset: Dataset,
     /// The length of the job.
     pub steps: Steps,
-    /// BLAKE3 of the recipe with every default filled in, in hex.
+    /// BLAKE3 of the recipe with every default filled in, in hex. When state is written is no part of what is trained.
     pub recipe_digest: String,
 }
 
@@ -40,7 +41,7 @@ impl Job {
         let dataset = Dataset::open(&spec.recipe.data, &start.data_root, Split::Train)?;
         let dataset = dataset.expect("the training images are always there");
         let steps = spec.steps(dataset.len())?;
-        let recipe = spec.to_wire().recipe.unwrap_or_default();
+        let recipe = Recipe { checkpoint: None, ..spec.to_wire().recipe.unwrap_or_default() };
         let recipe_digest = blake3::hash(&recipe.encode_to_vec()).to_hex().to_string();
         Ok(Self { start, spec, device, dataset, steps, recipe_digest })
     }

@@ -25,9 +25,6 @@ const QUEUE_LEN: usize = 1024;
 
 /// How long one answer about a generation may take: the agent itself tries for some seconds.
 const LIVENESS_PATIENCE: Duration = Duration::from_secs(15);
-/// How long a rank waits for an answer that it asks for again.
-const ASK_AGAIN_PATIENCE: Duration = Duration::from_secs(1);
-
 /// The line to the agent; clones share it.
 #[derive(Clone)]
 pub struct Link(Arc<Shared>);
@@ -37,6 +34,7 @@ struct Shared {
     writer: Mutex<Option<JoinHandle<()>>>,
     incoming: Mutex<Incoming>,
     arrived: Condvar,
+    listener: Mutex<Option<Listener>>,
     next_call: AtomicU64,
     is_ending: AtomicBool,
 }
@@ -51,21 +49,25 @@ enum Outgoing {
 struct Incoming {
     /// `None` until the reply is there; calls that nobody waits for are not in it.
     calls: HashMap<u64, Option<Result<StoreValue, StoreFault>>>,
-    commits: HashMap<CheckpointId, Permission>,
     stop: Option<Stop>,
     regroup: Option<Start>,
 }
 
 /// The agent's answer about a commit.
-#[derive(Clone, Copy, Debug)]
-struct Permission {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Answer {
     is_allowed: bool,
     until: Instant,
 }
 
-impl Permission {
+impl Answer {
+    /// A permission for so long from now, or a refusal.
+    pub fn new(is_allowed: bool, left: Duration) -> Self {
+        Self { is_allowed, until: Instant::now() + left }
+    }
+
     /// What it says now: a permission that is over says nothing, since a newer generation may have begun.
-    fn now(self) -> Option<bool> {
+    pub fn now(self) -> Option<bool> {
         (!self.is_allowed || Instant::now() < self.until).then_some(self.is_allowed)
     }
 }
@@ -76,6 +78,24 @@ pub struct Stop {
     /// Whether a checkpoint is wanted first.
     pub checkpoint: bool,
 }
+
+/// What [`Link::listen`] hears at once, on the thread that reads the socket.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Word {
+    /// The agent's answer to [`FromRank::AskCommit`].
+    MayCommit {
+        /// The checkpoint that was asked about.
+        checkpoint: CheckpointId,
+        /// Whether it may be put in place.
+        answer: Answer,
+    },
+    /// The job's checkpoints that stay.
+    Keep(Vec<CheckpointId>),
+    /// The agent wishes that this rank stops.
+    Stop,
+}
+
+type Listener = Box<dyn Fn(Word) + Send>;
 
 impl Link {
     /// Connects to the agent's socket, says hello and waits for what to do. `on_gone` is called once when the agent
@@ -103,6 +123,7 @@ impl Link {
             writer: Mutex::new(Some(writer)),
             incoming: Mutex::default(),
             arrived: Condvar::new(),
+            listener: Mutex::default(),
             next_call: AtomicU64::new(0),
             is_ending: AtomicBool::new(false),
         }));
@@ -147,27 +168,13 @@ impl Link {
         self.0.incoming().regroup.is_some()
     }
 
-    /// The agent's answer to [`FromRank::AskCommit`], if it is there. One that came too long ago is asked for again, with
-    /// a short wait for the new one.
-    pub fn take_commit(&self, checkpoint: &CheckpointId) -> Option<bool> {
-        let permission = self.0.incoming().commits.remove(checkpoint)?;
-        permission.now().or_else(|| {
-            self.say(FromRank::AskCommit { checkpoint: checkpoint.clone() });
-            self.wait_commit(checkpoint, Some(Instant::now() + ASK_AGAIN_PATIENCE))
-        })
-    }
-
-    /// Waits for the agent's answer to [`FromRank::AskCommit`]: until `deadline`, or without one until the agent
-    /// wants this rank to stop.
-    pub fn wait_commit(&self, checkpoint: &CheckpointId, deadline: Option<Instant>) -> Option<bool> {
-        self.0.wait(deadline, |incoming| match incoming.commits.remove(checkpoint) {
-            Some(permission) => permission.now().map(Some).or_else(|| {
-                self.say(FromRank::AskCommit { checkpoint: checkpoint.clone() });
-                None
-            }),
-            None if deadline.is_none() && incoming.stop.is_some() => Some(None),
-            None => None,
-        })?
+    /// Hands the agent's words to `listener` from now on. It must not wait for long: nothing else is read meanwhile.
+    pub fn listen(&self, listener: impl Fn(Word) + Send + 'static) {
+        let mut heard_by = self.0.listener.lock().expect("nothing panics while it holds this lock");
+        if self.stop().is_some() {
+            listener(Word::Stop);
+        }
+        *heard_by = Some(Box::new(listener));
     }
 
     /// Waits for the order to meet a newer generation: until `deadline`, and no longer once the agent wants this rank to
@@ -249,8 +256,13 @@ impl Shared {
 
     fn read_all(&self, mut reader: BufReader<UnixStream>) {
         while let Ok(Some(message)) = kindred_ipc::read(&mut reader) {
+            let word = word_of(&message);
             self.incoming().take_in(message);
             self.arrived.notify_all();
+            let heard_by = self.listener.lock().expect("nothing panics while it holds this lock");
+            if let (Some(word), Some(listener)) = (word, &*heard_by) {
+                listener(word);
+            }
         }
     }
 }
@@ -261,10 +273,8 @@ impl Incoming {
             ToRank::Start(_) => tracing::warn!("a second start is ignored"),
             ToRank::Regroup(start) => self.regroup = Some(*start),
             ToRank::Stop { checkpoint } => self.stop = Some(Stop { checkpoint }),
-            ToRank::MayCommit { checkpoint, allowed, for_ms } => {
-                let until = Instant::now() + Duration::from_millis(for_ms);
-                self.commits.insert(checkpoint, Permission { is_allowed: allowed, until });
-            }
+            // Whoever writes checkpoints listens.
+            ToRank::MayCommit { .. } | ToRank::Keep { .. } => {}
             ToRank::StoreReply { call, outcome } => {
                 if let Some(reply) = self.calls.get_mut(&call) {
                     *reply = Some(outcome);
@@ -285,5 +295,18 @@ fn write_all(mut stream: UnixStream, queue: &Receiver<Outgoing>, alive_interval:
         if kindred_ipc::write(&mut stream, &message).is_err() {
             return;
         }
+    }
+}
+
+/// What a listener hears of a message.
+fn word_of(message: &ToRank) -> Option<Word> {
+    match message {
+        ToRank::MayCommit { checkpoint, allowed, for_ms } => {
+            let answer = Answer::new(*allowed, Duration::from_millis(*for_ms));
+            Some(Word::MayCommit { checkpoint: checkpoint.clone(), answer })
+        }
+        ToRank::Keep { checkpoints } => Some(Word::Keep(checkpoints.clone())),
+        ToRank::Stop { .. } => Some(Word::Stop),
+        _ => None,
     }
 }

@@ -1,6 +1,6 @@
 //! How the ranks of a generation come together and begin with one state.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
 
 use kindred_bridge::{Backend, GroupOptions, KeyValueStore, Store};
 use kindred_ipc::Start;
@@ -20,7 +20,7 @@ use super::{
     store::LinkStore,
 };
 use crate::{
-    checkpoint::{Opened, newest_good},
+    checkpoint::{Opened, newest_good, recorded},
     collective::Collective,
 };
 
@@ -91,7 +91,7 @@ fn options(start: &Start, device: DeviceKind) -> GroupOptions {
 /// Compares what the ranks hold and gives the state of the most advanced one to all.
 ///
 /// A rank's state is the one that it holds from an earlier generation; else that of the newest good checkpoint on its node,
-/// or the initial one.
+/// where a job has none yet that of the other job's checkpoint that it starts from, or the initial one.
 ///
 /// # Errors
 /// When the ranks' data or recipes differ, a checkpoint is of something else, or the job was further already and
@@ -133,12 +133,36 @@ fn introduction(job: &Job, trainer: &Trainer, held: &Held) -> Result<Introductio
 }
 
 fn load_newest(job: &Job, trainer: &Trainer) -> Result<Option<Opened>, Error> {
-    let found = newest_good(&job.checkpoints())?;
+    let found = match newest_good(&job.checkpoints())? {
+        Some(own) => {
+            own.check_origin(&job.recipe_digest, job.dataset.digest())?;
+            Some(own)
+        }
+        // Recipe and data of a fork may be others: the tensors must be the same.
+        None => find_origin(job),
+    };
     if let Some(checkpoint) = &found {
-        checkpoint.check_origin(&job.recipe_digest, job.dataset.digest())?;
         checkpoint.restore(&trainer.state())?;
     }
     Ok(found)
+}
+
+/// The other job's checkpoint that a fork starts from, where this node has it: at the path that was recorded, or in that job's
+/// folder beside this one's.
+fn find_origin(job: &Job) -> Option<Opened> {
+    let source = &job.start.resume_from.as_ref()?.0;
+    if source.job_id == job.start.job_id.as_str() {
+        return None;
+    }
+    let jobs = job.start.job_dir.parent().unwrap_or(&job.start.job_dir);
+    let folders =
+        [PathBuf::from(&source.path), jobs.join(&source.job_id).join("checkpoints").join(&source.id)];
+    folders.iter().find_map(|folder| {
+        recorded(folder, &source.manifest_digest).unwrap_or_else(|error| {
+            tracing::warn!(%error, "the checkpoint to start from is unreadable here");
+            None
+        })
+    })
 }
 
 fn introduce(own: &Introduction, collective: &Collective) -> Result<Vec<Introduction>, Error> {

@@ -24,7 +24,8 @@ mod store;
 mod undo;
 
 pub use error::Error;
-pub use link::{Link, Stop};
+pub use link::{Answer, Link, Stop};
 pub use logs::send_to;
+pub use saving::{Gate, Inspection, Mailbox, Order, Permission, Writer};
 pub use serve::serve;
 pub use step::{Embed, Outcome, Trainer, to_input};

@@ -15,7 +15,7 @@ use super::{
     measuring::Measuring,
     meeting,
     report::Reporter,
-    saving::{self, Permission, Saver},
+    saving::{self, Permission, Saver, Writer},
     serve::Ending,
     step::{Outcome, Trainer, to_input},
     stop::{self, Watch, unless_stopped},
@@ -33,6 +33,13 @@ enum Trained {
     UntilStopped,
 }
 
+/// What a rank keeps from one generation to the next.
+struct Lasting {
+    trainer: Trainer,
+    held: Held,
+    writer: Writer,
+}
+
 /// Trains.
 ///
 /// # Errors
@@ -43,13 +50,16 @@ pub fn run(link: &Link, start: Start, spec: JobSpec) -> Result<Ending, Error> {
     saving::begin_anew(&job)?;
     let method = methods::build(&job.spec, &job.images(), job.device)?;
     check_groups(&job.spec.recipe.optimizer, &method.parameters())?;
-    let mut trainer = Trainer::new(method, &job.spec, Collective::single()).map_err(Error::Meeting)?;
-    let mut held = Held::default();
+    let mut lasting = Lasting {
+        trainer: Trainer::new(method, &job.spec, Collective::single()).map_err(Error::Meeting)?,
+        held: Held::default(),
+        writer: saving::start_writer(&job, link)?,
+    };
     loop {
-        match generation(&job, link, &mut trainer, &mut held) {
-            Err(error) if error.is_about_peers() && held.is_any() => {
-                trainer.leave();
-                job.start = held.wait(link, &job.start, error)?;
+        match generation(&job, link, &mut lasting) {
+            Err(error) if error.is_about_peers() && lasting.held.is_any() => {
+                lasting.trainer.leave();
+                job.start = lasting.held.wait(link, &job.start, error)?;
             }
             ended => return ended,
         }
@@ -57,7 +67,8 @@ pub fn run(link: &Link, start: Start, spec: JobSpec) -> Result<Ending, Error> {
 }
 
 /// One generation, from its meeting until its end or that of the job.
-fn generation(job: &Job, link: &Link, trainer: &mut Trainer, held: &mut Held) -> Result<Ending, Error> {
+fn generation(job: &Job, link: &Link, lasting: &mut Lasting) -> Result<Ending, Error> {
+    let Lasting { trainer, held, writer } = lasting;
     link.say(FromRank::Meeting);
     let collective = meeting::connect(&job.start, job.spec.terms.device, link)?;
     trainer.rejoin(collective).map_err(Error::Meeting)?;
@@ -67,13 +78,13 @@ fn generation(job: &Job, link: &Link, trainer: &mut Trainer, held: &mut Held) ->
         job,
         link,
         reporter: Reporter::new(job, link, beginning.taken),
-        saver: Saver::new(job, link, beginning.is_writer)?,
+        saver: Saver::new(job, writer, beginning.is_writer)?,
         measuring: Measuring::open(job, beginning.metrics)?,
         trainer,
         held,
     };
     link.say(FromRank::Training { generation: job.start.generation, began_at: beginning.taken });
-    run.all(beginning.taken, beginning.owes).inspect_err(|_| run.saver.settle_after_fault())
+    run.all(beginning.taken, beginning.owes).inspect_err(|error| run.saver.settle_after_fault(error))
 }
 
 /// A rank at work.
@@ -128,6 +139,7 @@ impl Run<'_> {
 
     /// What follows a step that was taken; whether the ranks stop after it.
     fn settle_step(&mut self, taken: Step) -> Result<bool, Error> {
+        self.saver.compare(self.trainer)?;
         if self.measuring.is_due(self.job, taken) {
             let watch = Watch(self.link);
             let measured = self.measuring.during(taken, self.trainer, &mut self.reporter, watch);
@@ -138,8 +150,11 @@ impl Run<'_> {
         if self.saver.is_due(taken) {
             self.save(taken)?;
         }
-        self.held.settled(self.measuring.metrics());
-        self.saver.poll()?;
+        // The job ends with its last checkpoint: that one is owed until it is in place.
+        if taken.0 < self.job.steps.total {
+            self.held.settled(self.measuring.metrics());
+        }
+        self.saver.check()?;
         self.is_stopping(taken)
     }
 
@@ -225,7 +240,7 @@ impl Run<'_> {
         if stop.is_some_and(|stop| stop.checkpoint) && !self.saver.is_due(taken) {
             self.save(taken)?;
         }
-        self.saver.settle_and_stop()?;
+        self.saver.settle_and_stop(self.trainer)?;
         tracing::info!(step = taken.0, "stopped as asked");
         Ok(())
     }
@@ -238,9 +253,10 @@ impl Run<'_> {
             return Ok(Ending::Stopped);
         }
         self.reporter.activity("writing encoder");
-        if self.saver.settle()? == Permission::Refused {
+        if self.saver.settle(self.trainer)? == Permission::Refused {
             return Ok(Ending::Stopped);
         }
+        self.held.settled(self.measuring.metrics());
         if !self.job.is_first_rank() {
             return Ok(Ending::Finished(JobResult::default()));
         }

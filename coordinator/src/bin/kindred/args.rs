@@ -75,10 +75,46 @@ pub enum Command {
     Metrics(Metrics),
     /// Cancel a job
     Cancel(Cancel),
+    /// Let a job write a checkpoint and give its devices back, until it is resumed
+    Suspend(Suspend),
+    /// Let a suspended job go on
+    Resume(JobArg),
+    /// Start a new job from a checkpoint of another one
+    Fork(Fork),
     /// List the nodes and their devices
     Nodes,
-    /// List a job's checkpoints, newest first
-    Checkpoints(JobArg),
+    /// List a job's checkpoints, newest first, or keep one
+    Checkpoints(Checkpoints),
+}
+
+/// `kindred checkpoints`.
+#[derive(Debug, ClapArgs)]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
+pub struct Checkpoints {
+    /// The job's id
+    #[arg(required = true)]
+    pub job: Option<String>,
+    /// What to do with one of them.
+    #[command(subcommand)]
+    pub action: Option<CheckpointAction>,
+}
+
+/// What to do with a checkpoint.
+#[derive(Debug, Subcommand)]
+pub enum CheckpointAction {
+    /// Keep a checkpoint, whatever the job's policy
+    Pin(CheckpointArg),
+    /// Leave a checkpoint to the job's policy again
+    Unpin(CheckpointArg),
+}
+
+/// The checkpoint that a command is about.
+#[derive(Debug, ClapArgs)]
+pub struct CheckpointArg {
+    /// The job's id
+    pub job: String,
+    /// The checkpoint's id, as `kindred checkpoints JOB` prints it
+    pub checkpoint: String,
 }
 
 /// The job that a command is about.
@@ -256,6 +292,29 @@ pub struct Cancel {
     pub reason: String,
 }
 
+/// `kindred suspend`.
+#[derive(Debug, ClapArgs)]
+pub struct Suspend {
+    /// The job's id
+    pub job: String,
+    /// Why; shown with the job
+    #[arg(long, default_value = "")]
+    pub reason: String,
+}
+
+/// `kindred fork`.
+#[derive(Debug, ClapArgs)]
+pub struct Fork {
+    /// The job to start from
+    pub job: String,
+    /// Which of its checkpoints; left out: the newest
+    #[arg(long, value_name = "ID")]
+    pub checkpoint: Option<String>,
+    /// What is done with it.
+    #[command(flatten)]
+    pub hand_in: HandIn,
+}
+
 fn seconds(text: &str) -> Result<Duration, String> {
     let seconds: f64 = text.parse().map_err(|_| "give a number of seconds, such as 30")?;
     Duration::try_from_secs_f64(seconds).map_err(|error| error.to_string())
@@ -277,6 +336,21 @@ mod tests {
         let args = Args::try_parse_from(["kindred", "jobs", "-o", "json", "--coordinator", "gpu-1:7460"]);
         let global = args.expect("a valid line").global;
         assert_eq!((global.output, global.coordinator.as_str()), (Format::Json, "gpu-1:7460"));
+    }
+
+    #[test]
+    fn checkpoints_are_listed_or_pinned() {
+        let parse = |line: &[&str]| {
+            let line = ["kindred", "checkpoints"].iter().chain(line);
+            Args::try_parse_from(line).map(|args| match args.command {
+                Command::Checkpoints(checkpoints) => checkpoints,
+                other => panic!("{other:?}"),
+            })
+        };
+        assert_eq!(parse(&["job-1"]).expect("a valid line").job.as_deref(), Some("job-1"));
+        let pin = parse(&["pin", "job-1", "step-000000000004-g1"]).expect("a valid line").action;
+        assert!(matches!(pin, Some(CheckpointAction::Pin(of)) if of.checkpoint == "step-000000000004-g1"));
+        assert!(parse(&[]).is_err() && parse(&["pin", "job-1"]).is_err());
     }
 
     #[test]

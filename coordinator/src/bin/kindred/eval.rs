@@ -33,7 +33,7 @@ pub async fn run(global: &Global, args: Eval) -> Result<Exit, Error> {
     let data = args.data.iter().map(|data| override_of_data(data));
     let overrides: Vec<String> = data.chain(args.hand_in.overrides.iter().cloned()).collect();
     let spec = check(job_spec::from_yaml(&job_spec::to_yaml(&spec), &overrides), &name)?;
-    hand_in(global, spec, args.hand_in).await
+    hand_in(global, v1::CreateJobRequest { spec: Some(spec), ..Default::default() }, args.hand_in).await
 }
 
 /// `job-7`; anything else is a path.

@@ -1,11 +1,11 @@
-//! `kindred jobs`, `get` and `cancel`.
+//! `kindred jobs`, `get`, `cancel`, `suspend` and `resume`.
 
 use kindred_proto::v1;
 use uuid::Uuid;
 
 use crate::{
     accounts,
-    args::{Cancel, Format, Global, JobArg, Jobs},
+    args::{Cancel, Format, Global, JobArg, Jobs, Suspend},
     client::Client,
     exit::{Error, Exit},
     output::{self, Table},
@@ -41,9 +41,30 @@ pub async fn cancel(global: &Global, args: Cancel) -> Result<Exit, Error> {
     let request_id = Uuid::new_v4().to_string();
     let request = v1::CancelJobRequest { job_id: args.job, reason: args.reason, request_id };
     let job = client.answer(client.jobs().cancel_job(request)).await?.job.unwrap_or_default();
-    match global.output {
+    show_state(global.output, &job)
+}
+
+/// Pauses a job; it is suspended once its ranks have written a checkpoint and are gone.
+pub async fn suspend(global: &Global, args: Suspend) -> Result<Exit, Error> {
+    let client = Client::connect(global).await?;
+    let request_id = Uuid::new_v4().to_string();
+    let request = v1::SuspendJobRequest { job_id: args.job, reason: args.reason, request_id };
+    let job = client.answer(client.jobs().suspend_job(request)).await?.job.unwrap_or_default();
+    show_state(global.output, &job)
+}
+
+/// Lets a suspended job go on.
+pub async fn resume(global: &Global, args: JobArg) -> Result<Exit, Error> {
+    let client = Client::connect(global).await?;
+    let request = v1::ResumeJobRequest { job_id: args.job, request_id: Uuid::new_v4().to_string() };
+    let job = client.answer(client.jobs().resume_job(request)).await?.job.unwrap_or_default();
+    show_state(global.output, &job)
+}
+
+fn show_state(format: Format, job: &v1::Job) -> Result<Exit, Error> {
+    match format {
         Format::Table => output::result(&format!("{} is {}", job.id, job.state().label()))?,
-        format => output::document(format, &output::value(&job, "Job"))?,
+        format => output::document(format, &output::value(job, "Job"))?,
     }
     Ok(Exit::Succeeded)
 }
@@ -112,6 +133,7 @@ fn details(job: &v1::Job) -> String {
         ("ranks", placements(&job.placements)),
         ("progress", job.progress.as_ref().map(progress::line).unwrap_or_default()),
         ("checkpoint", job.newest_checkpoint.as_ref().map(|newest| newest.id.clone()).unwrap_or_default()),
+        ("forked from", job.forked_from.as_ref().map(origin).unwrap_or_default()),
     ];
     lines.extend(accounts::lines(job));
     lines.extend([
@@ -122,6 +144,10 @@ fn details(job: &v1::Job) -> String {
     ]);
     let known = lines.into_iter().filter(|(_, value)| !value.is_empty());
     known.map(|(name, value)| format!("{name:<12}{value}")).collect::<Vec<_>>().join("\n")
+}
+
+fn origin(source: &v1::Checkpoint) -> String {
+    format!("{} of {}", source.id, source.job_id)
 }
 
 fn reason(job: &v1::Job) -> String {

@@ -18,6 +18,7 @@ mod client;
 mod compare;
 mod eval;
 mod exit;
+mod fork;
 mod jobs;
 mod logs;
 mod metrics;
@@ -58,7 +59,10 @@ async fn run(args: Args) -> Result<Exit, Error> {
         Command::Logs(logs) => logs::run(&global, logs).await,
         Command::Metrics(metrics) => metrics::run(&global, metrics).await,
         Command::Cancel(cancel) => jobs::cancel(&global, cancel).await,
+        Command::Suspend(suspend) => jobs::suspend(&global, suspend).await,
+        Command::Resume(job) => jobs::resume(&global, job).await,
+        Command::Fork(fork) => fork::run(&global, fork).await,
         Command::Nodes => nodes::run(&global).await,
-        Command::Checkpoints(job) => checkpoints::run(&global, job).await,
+        Command::Checkpoints(args) => checkpoints::run(&global, args).await,
     }
 }

@@ -18,18 +18,17 @@ use crate::{
 /// Checks the file here first, so that a mistake needs no coordinator to be found.
 pub async fn run(global: &Global, args: Submit) -> Result<Exit, Error> {
     let spec = read(&args.file, &args.hand_in.overrides)?;
-    hand_in(global, spec, args.hand_in).await
+    hand_in(global, v1::CreateJobRequest { spec: Some(spec), ..Default::default() }, args.hand_in).await
 }
 
 /// Hands in a checked job, prints its id, and follows it if asked to.
-pub async fn hand_in(global: &Global, spec: v1::JobSpec, args: HandIn) -> Result<Exit, Error> {
+pub async fn hand_in(global: &Global, request: v1::CreateJobRequest, args: HandIn) -> Result<Exit, Error> {
     if args.dry_run {
-        return dry_run(global, spec).await;
+        return dry_run(global, request).await;
     }
     let client = Client::connect(global).await?;
     let request_id = args.request_id.unwrap_or_else(Uuid::new_v4).to_string();
-    let job =
-        create(&client, v1::CreateJobRequest { spec: Some(spec), request_id, validate_only: false }).await?;
+    let job = create(&client, v1::CreateJobRequest { request_id, ..request }).await?;
     if global.output == Format::Table {
         output::result(&job.id)?;
     }
@@ -43,11 +42,10 @@ pub async fn hand_in(global: &Global, spec: v1::JobSpec, args: HandIn) -> Result
 }
 
 /// Prints the job with every default, as the coordinator sees it, or as this program does when there is none.
-async fn dry_run(global: &Global, spec: v1::JobSpec) -> Result<Exit, Error> {
+async fn dry_run(global: &Global, request: v1::CreateJobRequest) -> Result<Exit, Error> {
     let spec = match Client::connect(global).await {
         Ok(client) => {
-            let request =
-                v1::CreateJobRequest { spec: Some(spec), validate_only: true, ..Default::default() };
+            let request = v1::CreateJobRequest { validate_only: true, ..request };
             create(&client, request).await?.spec.unwrap_or_default()
         }
         Err(error) if error.exit == Exit::Unreachable => {
@@ -55,7 +53,7 @@ async fn dry_run(global: &Global, spec: v1::JobSpec) -> Result<Exit, Error> {
                 "checked here only, since no coordinator answers at {}",
                 global.coordinator
             ));
-            spec
+            request.spec.unwrap_or_default()
         }
         Err(error) => return Err(error),
     };

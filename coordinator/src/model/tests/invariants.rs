@@ -14,6 +14,8 @@ enum Happening {
     Submit { n_ranks: u32 },
     SubmitElastic { fewest: u32, n_more: u32 },
     Cancel { job: usize },
+    Suspend { job: usize },
+    Resume { job: usize },
     Obey { node: usize },
     Report { node: usize },
     Move { node: usize, rank: usize, state: RankState },
@@ -51,6 +53,8 @@ fn happening() -> impl Strategy<Value = Happening> {
         2 => (1..5_u32).prop_map(|n_ranks| Submit { n_ranks }),
         2 => (1..4_u32, 1..3_u32).prop_map(|(fewest, n_more)| SubmitElastic { fewest, n_more }),
         1 => (0..8_usize).prop_map(|job| Cancel { job }),
+        1 => (0..8_usize).prop_map(|job| Suspend { job }),
+        1 => (0..8_usize).prop_map(|job| Resume { job }),
         8 => node.clone().prop_map(|node| Obey { node }),
         4 => node.clone().prop_map(|node| Report { node }),
         6 => (node.clone(), 0..3_usize, state.clone()).prop_map(|(node, rank, state)| Move { node, rank, state }),
@@ -79,6 +83,12 @@ impl World {
             Happening::Cancel { job } => {
                 // Whether it can be cancelled is none of this test's affair.
                 let _ = self.cancel(&format!("job-{job}").as_str().into());
+            }
+            Happening::Suspend { job } => {
+                let _ = self.suspend(&format!("job-{job}").as_str().into());
+            }
+            Happening::Resume { job } => {
+                let _ = self.resume(&format!("job-{job}").as_str().into());
             }
             Happening::Obey { node } => self.obey(&name(node)),
             Happening::Report { node } => self.report(&name(node)),
@@ -154,7 +164,7 @@ impl World {
     }
 
     /// J5, through the journal's own encoding.
-    fn check_replay(&self) {
+    pub(super) fn check_replay(&self) {
         let encoded: Vec<_> =
             self.changes.iter().map(|it| serde_json::to_string(it).expect("it encodes")).collect();
         let decoded: Vec<Change> =
@@ -162,8 +172,13 @@ impl World {
         assert_eq!(&State::replay(&decoded), self.model.state(), "J5");
     }
 
-    /// From now on all agents are well, and ranks go on to their end.
+    /// From now on all agents are well, nothing is suspended, and ranks go on to their end.
     fn get_well(&mut self) {
+        let jobs: Vec<JobId> = self.model.state().active_jobs().map(|job| job.id.clone()).collect();
+        for job_id in &jobs {
+            // Those that end already are not resumed.
+            let _ = self.resume(job_id);
+        }
         for (node, n_devices) in (1..).zip(DEVICES) {
             self.start_agent(&format!("node-{node}"), n_devices);
         }

@@ -1,5 +1,6 @@
 //! Events in, changes out: a small world of obedient agents around a model.
 
+mod checkpoints;
 mod elastic;
 mod invariants;
 mod ledger;
@@ -159,7 +160,7 @@ impl World {
 
     fn try_submit(&mut self, request_id: &str, submission: Submission) -> Result<JobId, Failure> {
         let request_id = request_id.to_owned();
-        self.wish(&Event::Submitted { request_id, submission: Box::new(submission) })
+        self.wish(&Event::Submitted { request_id, submission: Box::new(submission), fork: None })
     }
 
     fn cancel(&mut self, job_id: &JobId) -> Result<JobId, Failure> {
@@ -234,6 +235,7 @@ fn submission(n_ranks: u32) -> Submission {
         infrastructure_failures: 4,
         no_progress: 2,
         spec: Wire(v1::JobSpec { ranks: Some(n_ranks), recipe: Some(recipe), ..Default::default() }),
+        fork_of: None,
     }
 }
 

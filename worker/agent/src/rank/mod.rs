@@ -108,6 +108,8 @@ pub struct Wires {
     pub stop: watch::Receiver<Option<Stop>>,
     /// Says each time that the rank is to join a newer generation.
     pub regroup: watch::Receiver<Option<Box<Start>>>,
+    /// Says each time which checkpoints stay.
+    pub kept: watch::Receiver<Vec<CheckpointId>>,
     /// Passes the rank's store operations on.
     pub store: Store,
 }

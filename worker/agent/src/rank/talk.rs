@@ -191,7 +191,7 @@ async fn drain(
 async fn speak(
     writer: &mut (impl AsyncWrite + Unpin),
     mut outgoing: mpsc::Receiver<ToRank>,
-    Wires { mut stop, mut regroup, .. }: Wires,
+    Wires { mut stop, mut regroup, mut kept, .. }: Wires,
 ) -> io::Result<std::convert::Infallible> {
     let mut is_asked = false;
     loop {
@@ -207,6 +207,7 @@ async fn speak(
                 Some(start) => ToRank::Regroup(start),
                 None => continue,
             },
+            Ok(()) = kept.changed() => ToRank::Keep { checkpoints: kept.borrow_and_update().clone() },
             else => std::future::pending().await,
         };
         send(writer, &message).await?;

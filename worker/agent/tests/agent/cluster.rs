@@ -342,8 +342,7 @@ pub fn run(generation: u64, device_index: u32, script: impl Into<String>) -> v1:
         device_index,
         spec: Some(spec),
         action: v1::ordered_rank::Action::Run.into(),
-        resume_from: None,
-        hold_commits: false,
+        ..Default::default()
     }
 }
 
