@@ -1,6 +1,6 @@
 # The targets people expect. The work is done by the scripts under deploy/.
 
-.PHONY: help setup demo test test-full check build bench-step bench-recovery bench-checkpoint results clean
+.PHONY: help setup demo test test-full check simulate build bench-step bench-recovery bench-checkpoint results clean
 
 help: ## Show this list.
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -19,6 +19,9 @@ test-full: setup ## What needs more time: the CUDA build, linked to NCCL.
 
 check: setup ## Format, lints, docs and dependencies only.
 	@deploy/check.sh
+
+simulate: setup ## Random faults in simulated time: SEEDS=1000 of them, or SEED=7 again, with all that happened.
+	@KINDRED_SIMULATE_SEEDS=$(or $(SEEDS),1000) KINDRED_SIMULATE_SEED=$(SEED) deploy/simulate.sh
 
 build: setup ## The programs, optimised, in target/release.
 	cargo build --release --workspace --bins

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# What needs more time than `make test` has: an outage of 30 s, methods on 4 ranks, and the CUDA build, linked to the real NCCL, up to "no GPUs
+# What needs more time than `make test` has: 1,000 seeds of the simulation, an outage of 30 s, methods on 4 ranks, and the CUDA build, linked to the real NCCL, up to "no GPUs
 # found".
 set -euo pipefail
 
@@ -7,6 +7,9 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 root=$PWD
 step() { printf '\n== %s\n' "$*"; }
 fail() { printf 'test-full: %s\n' "$*" >&2; exit 1; }
+
+step "1,000 random schedules of faults"
+KINDRED_SIMULATE_SEEDS=1000 deploy/simulate.sh
 
 step "the coordinator is away for 30 s"
 cargo build --workspace --bins --locked --quiet

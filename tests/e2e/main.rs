@@ -10,5 +10,6 @@ mod evaluation;
 mod faults;
 mod finishes;
 mod hosts;
+mod lineage;
 mod recipes;
 mod views;

@@ -250,14 +250,28 @@ impl Cluster {
         }
     }
 
-    /// All points of one series of a job, in order.
+    /// All points of one series of a job that count, in order.
     ///
     /// # Errors
     /// When the coordinator cannot be reached.
     pub async fn points(&self, job_id: &str, series: &str) -> Result<Vec<v1::MetricPoint>> {
+        self.points_of(job_id, series, 0).await
+    }
+
+    /// All points of one series of a job that one generation said, whether they count or not; 0 for those that count.
+    ///
+    /// # Errors
+    /// When the coordinator cannot be reached.
+    pub async fn points_of(
+        &self,
+        job_id: &str,
+        series: &str,
+        generation: u64,
+    ) -> Result<Vec<v1::MetricPoint>> {
         let mut request = v1::ListMetricsRequest {
             job_id: job_id.into(),
             series: vec![series.into()],
+            generation,
             ..Default::default()
         };
         let mut points = Vec::new();
@@ -352,13 +366,17 @@ pub fn kill_pid(pid: u32) -> Result<()> {
     signal_pid(pid, Signal::KILL)
 }
 
-/// Sends a signal to a process of this test's own.
+fn signal_pid(pid: u32, signal: Signal) -> Result<()> {
+    let pid = Pid::from_raw(i32::try_from(pid)?).context("a process id is positive")?;
+    Ok(kill_process(pid, signal)?)
+}
+
+/// Holds a process of this test's own, as a machine that hangs would, or lets it go on.
 ///
 /// # Errors
 /// When it is gone already.
-pub fn signal_pid(pid: u32, signal: Signal) -> Result<()> {
-    let pid = Pid::from_raw(i32::try_from(pid)?).context("a process id is positive")?;
-    Ok(kill_process(pid, signal)?)
+pub fn hold_pid(pid: u32, is_held: bool) -> Result<()> {
+    signal_pid(pid, if is_held { Signal::STOP } else { Signal::CONT })
 }
 
 fn kill(mut child: Child) -> Result<()> {

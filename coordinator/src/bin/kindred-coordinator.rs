@@ -34,7 +34,7 @@ struct Args {
     /// How often agents report at least [default: a fifth of the budget]
     #[arg(long, value_parser = duration, value_name = "TIME")]
     renewal: Option<Duration>,
-    /// How long an agent without an answer lets its ranks write checkpoints [default: the budget]
+    /// How long an agent without an answer lets its ranks write checkpoints [default: four fifths of the budget]
     #[arg(long, value_parser = duration, value_name = "TIME")]
     lease: Option<Duration>,
     /// How long a rank whose peers are gone keeps its state for the next generation [default: the budget and a half, and 2s]

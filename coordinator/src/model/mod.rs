@@ -150,7 +150,12 @@ impl Model {
         let mut changes = self.decide_nodes(now);
         for job in self.state.active_jobs() {
             let job_changes = self.decide_job(now, job);
+            let takes_devices = job_changes.iter().any(|change| matches!(change, JobChange::Placed { .. }));
             changes.extend(job_changes.into_iter().map(|change| Change::job(&job.id, now, change)));
+            if takes_devices {
+                // The other jobs must see that these devices are gone: they are decided about in the next layer.
+                break;
+            }
         }
         if changes.is_empty() {
             changes = self.decide_placement(now);

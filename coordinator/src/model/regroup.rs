@@ -16,6 +16,9 @@ impl Model {
         live: &LiveGeneration,
     ) -> Option<JobChange> {
         job.submission.spec.0.recipe.as_ref()?;
+        if self.are_stopping(job, live) {
+            return None;
+        }
         let kept: Vec<Option<&Placement>> = Seat::all(job, live).map(|seat| self.kept(now, seat)).collect();
         let n_kept = kept.iter().flatten().count();
         if n_kept == 0 {
@@ -32,6 +35,14 @@ impl Model {
             placements: seats(&kept, found, size),
             resume_from: job.newest_checkpoint().map(|it| CheckpointId::new(it.id.as_str())),
         })
+    }
+
+    /// Ranks stop together, after the same step: where one stops without an order, since its agent leaves, all do, and with
+    /// a checkpoint.
+    fn are_stopping(&self, job: &Job, live: &LiveGeneration) -> bool {
+        use v1::RankState::{Stopped, Stopping};
+        let mut seen = Seat::all(job, live).filter_map(|seat| self.observed_rank(seat));
+        seen.any(|seen| matches!(seen.state(), Stopping | Stopped))
     }
 
     /// Where a rank goes on: it has a state, and its agent answers.

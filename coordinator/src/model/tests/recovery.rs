@@ -90,6 +90,46 @@ fn an_evaluation_keeps_no_rank() {
 }
 
 #[test]
+fn two_jobs_that_lose_a_rank_at_once_take_different_devices() {
+    let mut world = World::new(&[2, 2, 2, 2]);
+    let jobs = [world.submit(3), world.submit(3)];
+    world.obey_all();
+    jobs.iter().for_each(|job_id| world.train(job_id, 5));
+    let nodes = |world: &World, job_id: &JobId| -> Vec<NodeId> {
+        let live = world.job(job_id).live.as_ref().expect("it runs");
+        live.members.iter().map(|member| member.placement.node_id.clone()).collect()
+    };
+    let others = nodes(&world, &jobs[1]);
+    let shared = nodes(&world, &jobs[0]).into_iter().find(|node| others.contains(node)).expect("one is");
+    world.start_agent(shared.as_str(), 2);
+    let mut devices = vec![];
+    for job_id in &jobs {
+        let live = world.job(job_id).live.as_ref().expect("the next generation is there at once");
+        assert_eq!(live.generation, Generation(2));
+        devices
+            .extend(live.members.iter().map(|it| (it.placement.node_id.clone(), it.placement.device_index)));
+    }
+    devices.sort();
+    devices.dedup();
+    assert_eq!(devices.len(), 6, "{devices:?}");
+}
+
+#[test]
+fn ranks_that_stop_with_an_agent_that_leaves_are_not_kept() {
+    let (mut world, job_id) = World::running(&[1, 1, 1], 2);
+    let leaving = world.job(&job_id).live.as_ref().expect("it runs").members[1].placement.node_id.to_string();
+    world.edit(&job_id, 1, |seen| seen.set_state(RankState::Stopped));
+    world.agents.get_mut(&leaving).expect("a started agent").leaving = true;
+    world.report(&leaving);
+    assert_eq!(world.state(&job_id), JobState::Recovering);
+    assert_eq!(world.job(&job_id).live_generation(), None, "rank 0 stops as well, with a checkpoint");
+
+    world.obey_all();
+    assert_eq!(world.job(&job_id).live_generation(), Some(Generation(2)));
+    assert_eq!(world.job(&job_id).spent.infrastructure, 1);
+}
+
+#[test]
 fn a_fault_of_everyones_opens_the_next_generation_once_all_ranks_are_gone() {
     let (mut world, job_id) = World::running(&[2], 2);
     world.fail(&job_id, 1, Reason::Internal);
