@@ -9,6 +9,7 @@ use std::{
     time::Duration,
 };
 
+use kindred_proto::ids::Generation;
 use tokio::{
     sync::Notify,
     time::{Instant, sleep, timeout_at},
@@ -42,11 +43,14 @@ pub struct Share {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Lost;
 
-/// All groups that ever met, by their members in the order of their ranks.
+/// A group that met: its generation, and its members in the order of their ranks.
+type GroupId = (Generation, Vec<Pid>);
+
+/// All groups that ever met.
 #[derive(Default)]
 pub struct Groups {
-    rounds: BTreeMap<(Vec<Pid>, u64), Round>,
-    left: BTreeMap<Vec<Pid>, Vec<Pid>>,
+    rounds: BTreeMap<(GroupId, u64), Round>,
+    left: BTreeMap<GroupId, Vec<Pid>>,
     /// Wakes in the order of waiting, as a `watch` does not.
     bell: Arc<Notify>,
 }
@@ -70,14 +74,15 @@ struct Round {
 pub struct Seat {
     world: World,
     pid: Pid,
+    generation: Generation,
     members: Vec<Pid>,
     n_rounds: u64,
     timeout: Duration,
 }
 
 impl Seat {
-    pub fn new(world: World, pid: Pid, members: Vec<Pid>, timeout: Duration) -> Self {
-        Self { world, pid, members, n_rounds: 0, timeout }
+    pub fn new(world: World, pid: Pid, (generation, members): GroupId, timeout: Duration) -> Self {
+        Self { world, pid, generation, members, n_rounds: 0, timeout }
     }
 
     /// Contributes to the next round and waits for the shares of all members, in the order of their ranks.
@@ -103,8 +108,12 @@ impl Seat {
         }
     }
 
-    fn round(&self) -> (Vec<Pid>, u64) {
-        (self.members.clone(), self.n_rounds)
+    fn group(&self) -> GroupId {
+        (self.generation, self.members.clone())
+    }
+
+    fn round(&self) -> (GroupId, u64) {
+        (self.group(), self.n_rounds)
     }
 
     /// The outcome of the round, if it has one.
@@ -142,7 +151,7 @@ impl Seat {
 
     /// Whether a member's connections are closed.
     fn is_gone(&self, truth: &Truth, pid: Pid) -> bool {
-        let has_left = truth.groups.left.get(&self.members).is_some_and(|left| left.contains(&pid));
+        let has_left = truth.groups.left.get(&self.group()).is_some_and(|left| left.contains(&pid));
         let process = truth.processes.get(pid);
         pid != self.pid && (has_left || !truth.processes.is_alive(pid)) && !process.is_silent
     }
@@ -152,7 +161,7 @@ impl Drop for Seat {
     /// Whoever leaves a group closes its connections.
     fn drop(&mut self) {
         let mut truth = self.world.truth();
-        truth.groups.left.entry(self.members.clone()).or_default().push(self.pid);
+        truth.groups.left.entry(self.group()).or_default().push(self.pid);
         truth.groups.ring();
     }
 }

@@ -38,11 +38,12 @@ impl Host for SimulatedHost {
         self.network.connect(self.node)
     }
 
-    fn start(&self, _: &Launch) -> Result<Started, rank::Error> {
+    fn start(&self, launch: &Launch) -> Result<Started, rank::Error> {
         let (agents_end, ranks_end) = duplex(SOCKET_BYTES);
         let mut truth = self.world.truth();
         let (pid, ice) = truth.processes.open(self.node);
         truth.note(format!("process {pid} starts on node-{}", self.node));
+        truth.takes_up(self.node, &launch.start);
         truth.counts.started += 1;
         let mut rng = truth.rng.fork();
         let birth = Birth {

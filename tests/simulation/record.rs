@@ -71,7 +71,7 @@ impl Record {
         self.check_devices()?;
         let model = Model::new(self.state.clone(), self.rules, Timestamp(0));
         for job in touched.iter().filter_map(|job_id| self.state.job(job_id)) {
-            self.views.insert((job.id.clone(), job.revision), model.job_view(job));
+            self.views.insert((job.id.clone(), job.revision), journaled(model.job_view(job)));
         }
         Ok(())
     }
@@ -89,14 +89,21 @@ impl Record {
             if *generation <= newest {
                 return Err(format!("J2: {job_id}: generation {generation} after {newest}"));
             }
-            if before.is_some_and(|job| job.live_generation().is_some()) {
+            let joins = |job: &Job| job.joining.as_ref().is_some_and(|it| it.generation == *generation);
+            if before.is_some_and(|job| job.live_generation().is_some() && !joins(job)) {
                 return Err(format!("J1: {job_id}: generation {generation} opens while {newest} is live"));
             }
-            if placements.len() != after.submission.world_size.0 as usize {
+            if !after.submission.sizes().any(|size| size == placements.len()) {
                 return Err(format!("J1: {job_id}: {} ranks are placed", placements.len()));
             }
             self.placed.insert((job_id.clone(), *generation), placements.clone());
         }
+        if let (JobChange::Joins { generation, placements }, Some(live)) = (change, &after.live) {
+            let there = live.members.iter().map(|member| member.placement.clone());
+            let all = there.chain(placements.iter().cloned()).collect();
+            self.placed.insert((job_id.clone(), *generation), all);
+        }
+        check_ledger(after)?;
         let Some(before) = before else { return Ok(()) };
         check_end(before, after)?;
         match change {
@@ -139,7 +146,7 @@ impl Record {
     /// J3, J5: what a user sees of a job is what the journal says, and never older than what was seen before.
     pub fn check_view(&mut self, view: &v1::Job) -> Result<(), Violation> {
         let job_id = JobId::new(view.id.as_str());
-        let shown = v1::Job { progress: None, ..view.clone() };
+        let shown = journaled(view.clone());
         let Some(stored) = self.views.get(&(job_id.clone(), view.revision)) else {
             return Err(format!("J3: {job_id} is seen at revision {}, which is not stored", view.revision));
         };
@@ -168,7 +175,10 @@ impl Record {
     pub fn check_fence(&self, start: &Start) -> Result<(), Violation> {
         let Start { job_id, generation, rank, .. } = start;
         let newest = self.state.job(job_id).map_or(Generation(0), |job| job.generation);
-        if *generation == newest || self.is_placed(start, newest) {
+        let goes_on = self.placed.get(&(job_id.clone(), newest)).is_some_and(|all| {
+            all.iter().any(|it| it.node_id == start.node_id && it.device_index == start.device_index)
+        });
+        if *generation == newest || goes_on {
             return Ok(());
         }
         Err(format!("W1: rank {rank} of generation {generation} of {job_id} commits, {newest} is the newest"))
@@ -180,6 +190,23 @@ impl Record {
         let placement = placements.and_then(|placements| placements.get(start.rank.0 as usize));
         placement.is_some_and(|it| it.node_id == start.node_id && it.device_index == start.device_index)
     }
+}
+
+/// Without what is known from reports alone, and changes with the time.
+fn journaled(view: v1::Job) -> v1::Job {
+    v1::Job { progress: None, ledger: None, ..view }
+}
+
+/// J7: each step has one owner.
+fn check_ledger(job: &Job) -> Result<(), Violation> {
+    let mut next = 1;
+    for interval in job.ledger.intervals(None) {
+        if interval.first.0 != next {
+            return Err(format!("J7: {}: {interval:?}, where step {next} has no owner yet", job.id));
+        }
+        next = interval.last.0 + 1;
+    }
+    Ok(())
 }
 
 /// J4.

@@ -135,13 +135,18 @@ impl Truth {
         }
     }
 
-    /// A rank starts, or goes on in another generation: J2, J3.
+    /// A rank is through with loading, or goes on in another generation: J3.
     pub fn rank_starts(&mut self, pid: Pid, node: usize, start: &Start) {
         let Start { job_id, generation, rank, .. } = start;
         self.note(format!(
             "process {pid} is rank {rank} of generation {generation} of {job_id} on node-{node}"
         ));
         self.check(self.record.check_placed(start));
+    }
+
+    /// An agent starts a process, or one takes up another generation: J2.
+    pub fn takes_up(&mut self, node: usize, start: &Start) {
+        let Start { job_id, generation, .. } = start;
         let life = (node, start.node_id.to_string(), job_id.clone());
         let newest = self.started.insert(life, *generation).unwrap_or_default();
         if *generation < newest {

@@ -23,6 +23,8 @@ pub struct LiveGeneration {
     pub ending_since: Option<Timestamp>,
     /// Whether they write a checkpoint before they stop.
     pub writes_checkpoint: bool,
+    /// The generation before it, and its number of ranks: some of them may be there still.
+    pub follows: Option<(Generation, WorldSize)>,
 }
 
 /// One rank of a generation.
@@ -41,7 +43,7 @@ impl LiveGeneration {
         resume_from: Option<Wire<v1::Checkpoint>>,
     ) -> Self {
         let members = placements.iter().map(|it| Member { placement: it.clone(), ended: None }).collect();
-        Self { generation, members, resume_from, ending_since: None, writes_checkpoint: false }
+        Self { generation, members, resume_from, ending_since: None, writes_checkpoint: false, follows: None }
     }
 
     /// Its number of ranks.
@@ -106,6 +108,10 @@ impl Model {
         }
         let cause = self.cause(now, live, are_all_gone).cloned();
         if let Some(cause) = cause.or_else(|| self.parting(job, live)) {
+            if retry::spares_survivors(&cause) && Seat::open(job, live).any(|seat| self.is_unheard(now, seat))
+            {
+                return vec![];
+            }
             let reached = self.reached(job).map_or(Step(0), |reached| reached.step);
             let mut changes = retry::end_generation(job, &cause, reached);
             let is_tried_again = !changes.iter().any(|change| matches!(change, JobChange::Failed { .. }));

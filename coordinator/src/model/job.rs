@@ -2,7 +2,7 @@
 
 use kindred_proto::{
     failure::Failure,
-    ids::{CheckpointId, Generation, JobId, Step},
+    ids::{CheckpointId, Generation, JobId, Step, WorldSize},
     v1,
 };
 
@@ -40,6 +40,8 @@ pub struct Job {
     pub live: Option<LiveGeneration>,
     /// The newest generation that ranks were ordered for.
     pub ordered: Generation,
+    /// The newest generation with its number of ranks, also when they are gone.
+    pub newest_size: Option<(Generation, WorldSize)>,
     /// Ranks that start for the next generation while the live one goes on.
     pub joining: Option<Joining>,
     /// How often that was in vain.
@@ -155,6 +157,7 @@ impl Job {
             generation: Generation(0),
             live: None,
             ordered: Generation(0),
+            newest_size: None,
             joining: None,
             failed_joins: FailedJoins::default(),
             checkpoints: vec![],
@@ -213,7 +216,9 @@ impl Job {
                 self.generation = *generation;
                 self.ordered = self.ordered.max(*generation);
                 self.placed_at.get_or_insert(at);
-                self.live = Some(LiveGeneration::new(*generation, placements, resume_from));
+                let next = LiveGeneration::new(*generation, placements, resume_from);
+                let follows = self.newest_size.replace((*generation, next.world_size()));
+                self.live = Some(LiveGeneration { follows, ..next });
                 self.enter(
                     JobState::Starting,
                     format!("the ranks of generation {generation} start and meet"),
@@ -308,6 +313,12 @@ impl Job {
 
     fn begin(&mut self, at: Timestamp, generation: Generation, step: Step) {
         if let Some(live) = self.live.as_ref().filter(|live| live.generation == generation) {
+            // Survivors of a generation that nobody heard of begin: its steps are its own all the same.
+            if let Some((unheard, world_size)) = live.follows
+                && step > self.ledger.end()
+            {
+                self.ledger.begin(unheard, world_size, self.ledger.end(), at);
+            }
             self.ledger.begin(generation, live.world_size(), step, at);
         }
     }

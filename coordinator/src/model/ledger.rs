@@ -117,6 +117,11 @@ impl Ledger {
         self.rows.iter().map(|row| row.productive(live)).sum()
     }
 
+    /// The last step that the newest generation with a row is known to have taken.
+    pub(super) fn end(&self) -> Step {
+        self.rows.last().map_or(Step(0), |row| row.reached.step)
+    }
+
     /// True once ranks have met.
     pub fn is_any(&self) -> bool {
         !self.rows.is_empty()

@@ -6,8 +6,8 @@ use super::{Job, JobChange, LiveGeneration, Model, Placement, Timestamp, rank::S
 
 impl Model {
     /// Opens it at once, if some ranks still hold a state: with those alone where the job may have so many ranks, since
-    /// processes that start keep the others waiting, and more can join later; else with as many as there are devices for.
-    /// Otherwise nobody is spared: the job is placed anew once all its ranks are gone. So is an evaluation, whose ranks have
+    /// processes that start keep the others waiting, and more can join later; else with as many as there are devices for. All
+    /// of them go on: one that did not could still commit something. Otherwise nobody is spared: the job is placed anew once all its ranks are gone. So is an evaluation, whose ranks have
     /// no state to keep: it measures anew.
     pub(super) fn decide_regroup(
         &self,
@@ -25,9 +25,9 @@ impl Model {
             return None;
         }
         let as_they_are = job.submission.sizes().filter(|size| *size == n_kept);
-        let smaller = job.submission.sizes().filter(|size| *size <= live.members.len());
-        let sizes: Vec<usize> = as_they_are.chain(smaller).collect();
-        let n_missing = |size: &usize| size.saturating_sub(n_kept);
+        let larger = job.submission.sizes().filter(|size| (n_kept..=live.members.len()).contains(size));
+        let sizes: Vec<usize> = as_they_are.chain(larger).collect();
+        let n_missing = |size: &usize| size - n_kept;
         let found = self.free_devices(now, job, sizes.iter().map(n_missing))?;
         let size = sizes.iter().copied().find(|size| n_missing(size) == found.len())?;
         Some(JobChange::Placed {
@@ -45,6 +45,12 @@ impl Model {
         seen.any(|seen| matches!(seen.state(), Stopping | Stopped))
     }
 
+    /// True while a rank that trains may go on or be lost with its node, which is silent: it may still commit something.
+    pub(super) fn is_unheard(&self, now: Timestamp, seat: Seat<'_>) -> bool {
+        let standing = self.standing(now, &seat.member.placement.node_id);
+        self.holds_state(seat) && standing == v1::NodeState::Suspect
+    }
+
     /// Where a rank goes on: it has a state, and its agent answers.
     fn kept<'a>(&self, now: Timestamp, seat: Seat<'a>) -> Option<&'a Placement> {
         let placement = &seat.member.placement;
@@ -54,11 +60,11 @@ impl Model {
 }
 
 /// Who is where. While the number of ranks stays, each that is kept has its number, and others fill the gaps; else those
-/// that are kept move up, and the last of them go where they are too many.
+/// that are kept move up.
 fn seats(kept: &[Option<&Placement>], found: Vec<Placement>, size: usize) -> Vec<Placement> {
     let mut found = found.into_iter();
     if kept.len() == size {
         return kept.iter().filter_map(|seat| seat.cloned().or_else(|| found.next())).collect();
     }
-    kept.iter().copied().flatten().cloned().chain(found).take(size).collect()
+    kept.iter().copied().flatten().cloned().chain(found).collect()
 }

@@ -132,7 +132,10 @@ impl SimulatedRank {
             let next = if self.held.is_some() { self.part(&fault).await } else { None };
             match next {
                 Some(start) => {
-                    self.world.truth().counts.regrouped += 1;
+                    let mut truth = self.world.truth();
+                    truth.takes_up(self.node, &start);
+                    truth.counts.regrouped += 1;
+                    drop(truth);
                     self.start = start;
                 }
                 None if self.line.stop().is_some() => return FromRank::Stopped,
@@ -181,7 +184,7 @@ impl SimulatedRank {
         let (own, n_ranks) = (self.start.rank.0, self.start.world_size.0);
         let generation = self.start.generation;
         if n_ranks == 1 {
-            return Ok(Seat::new(self.world.clone(), self.pid, vec![self.pid], timeout));
+            return Ok(Seat::new(self.world.clone(), self.pid, (generation, vec![self.pid]), timeout));
         }
         let key = |rank: u32| format!("process/{rank}");
         let value = self.pid.to_string().into_bytes();
@@ -199,7 +202,7 @@ impl SimulatedRank {
             let text = String::from_utf8(value).expect("a process wrote it");
             members.push(text.parse().expect("a process wrote it"));
         }
-        Ok(Seat::new(self.world.clone(), self.pid, members, timeout))
+        Ok(Seat::new(self.world.clone(), self.pid, (generation, members), timeout))
     }
 
     /// Takes over the most advanced state; says whether this rank writes checkpoints.

@@ -39,6 +39,22 @@ fn a_job_that_lost_a_rank_goes_on_at_once_with_those_that_are_left() {
 }
 
 #[test]
+fn a_node_that_is_silent_is_heard_or_lost_before_others_go_on_without_it() {
+    let mut world = World::new(&[1, 1, 1]);
+    let job_id = world.submit_elastic(&[1, 2, 3]);
+    world.obey_all();
+    world.train(&job_id, 1);
+    world.model.observe(world.now, Observation::Disconnected("node-3".into()));
+    world.edit(&job_id, 1, |seen| seen.set_state(RankState::Failed));
+    let (failed, _) = world.places(&job_id)[1];
+    let failed = failed.to_owned();
+    world.report(&failed);
+    assert_eq!(world.job(&job_id).generation, Generation(1));
+    world.report("node-3");
+    assert_eq!((world.job(&job_id).generation, n_ranks(&world, &job_id)), (Generation(2), 2));
+}
+
+#[test]
 fn a_number_that_cannot_share_the_batch_is_left_out() {
     let mut world = World::new(&[4]);
     let job_id = world.submit_elastic(&[2, 4]);
@@ -46,6 +62,12 @@ fn a_number_that_cannot_share_the_batch_is_left_out() {
     world.train(&job_id, 1);
     world.agents.get_mut("node-1").expect("it is there").devices.truncate(3);
     world.fail(&job_id, 3, Reason::RankExited);
+    assert_eq!(
+        world.state(&job_id),
+        JobState::Recovering,
+        "a rank that is left out could still commit something"
+    );
+    world.obey_all();
     assert_eq!(world.places(&job_id), [("node-1", 0), ("node-1", 1)]);
 }
 

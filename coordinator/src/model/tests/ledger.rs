@@ -49,6 +49,21 @@ fn survivors_lose_no_step() {
     assert_eq!(recomputed(&world, &job_id), 0);
 }
 
+/// The words of its beginning and of its loss came in the wrong order, or not at all.
+#[test]
+fn survivors_of_a_generation_that_nobody_heard_of_lose_no_step_either() {
+    let mut world = World::new(&[2]);
+    let job_id = world.submit(2);
+    world.obey_all();
+    world.edit(&job_id, 0, |seen| seen.set_state(RankState::Training));
+    world.fail(&job_id, 1, Reason::RankExited);
+    assert_eq!(world.job(&job_id).generation, Generation(2));
+    world.obey_all();
+    begin(&mut world, &job_id, 13);
+    world.train(&job_id, 20);
+    assert_eq!(intervals(&world, &job_id), [(1, 1, 13), (2, 14, 20)]);
+}
+
 #[test]
 fn a_checkpoint_costs_the_steps_after_it() {
     let (mut world, job_id) = World::running(&[2], 2);
