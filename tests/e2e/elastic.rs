@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::Result;
-use kindred_proto::v1::{CancelJobRequest, JobState};
+use kindred_proto::v1::{CancelJobRequest, Job, JobState};
 use kindred_tests::cluster::{Cluster, kill_pid};
 
 use crate::recipes;
@@ -24,9 +24,7 @@ async fn a_job_grows_and_shrinks_without_a_restart() -> Result<()> {
     let first = [cluster.rank_pids(0)?, cluster.rank_pids(1)?];
 
     cluster.start_agent(2, &[])?;
-    let n_ranks = |n: usize| {
-        move |job: &kindred_proto::v1::Job| job.state() == JobState::Running && job.placements.len() == n
-    };
+    let n_ranks = |n: usize| move |job: &Job| job.state() == JobState::Running && job.placements.len() == n;
     let grown = cluster.wait_for(&job_id, LIMIT, n_ranks(3)).await?;
     assert_eq!((grown.generation, grown.infrastructure_failures), (2, 0), "{}", grown.reason);
     assert_eq!(
@@ -35,28 +33,34 @@ async fn a_job_grows_and_shrinks_without_a_restart() -> Result<()> {
         "those that were there keep their processes"
     );
 
+    go_on(&cluster, &job_id, &grown).await?;
+
     kill_pid(first[1][0])?;
     let shrunk = cluster.wait_for(&job_id, LIMIT, |job| job.generation == 3).await?;
     assert_eq!((shrunk.placements.len(), shrunk.infrastructure_failures), (2, 1), "it waits for nobody");
     let again = cluster.wait_for(&job_id, LIMIT, n_ranks(3)).await?;
     assert_eq!((again.generation, cluster.rank_pids(0)?), (4, first[0].clone()));
-    let reached = again.progress.map_or(0, |seen| seen.step);
-    cluster
-        .wait_for(&job_id, LIMIT, |job| job.progress.as_ref().is_some_and(|seen| seen.step > reached + 10))
-        .await?;
+    go_on(&cluster, &job_id, &again).await?;
 
     let request = CancelJobRequest { job_id: job_id.clone(), ..Default::default() };
     cluster.jobs().await?.cancel_job(request).await?;
-    cluster.wait_for(&job_id, LIMIT, |job| job.state() == JobState::Cancelled).await?;
-    let points = cluster.points(&job_id, "loss").await?;
-    let taken: Vec<u64> = points.iter().map(|point| point.step).collect();
-    assert_eq!(taken, (1..=taken.len() as u64).collect::<Vec<u64>>(), "every step once");
-    let of_generation = |generation| points.iter().any(|point| point.generation == generation);
-    assert!((1..=4).all(of_generation), "steps of every generation");
+    let job = cluster.wait_for(&job_id, LIMIT, |job| job.state() == JobState::Cancelled).await?;
+    let intervals = job.ledger.map(|ledger| ledger.intervals).unwrap_or_default();
+    let sizes: Vec<_> = intervals.iter().map(|it| (it.generation, it.world_size)).collect();
+    assert_eq!(sizes, [(1, 2), (2, 3), (3, 2), (4, 3)]);
+    assert_eq!(intervals[0].first_step, 1);
+    assert!(intervals.windows(2).all(|pair| pair[1].first_step == pair[0].last_step + 1), "every step once");
     cluster.finish(&[
         "ended by signal 9",
         "rank failed job_id=job-1 generation=2",
         "gloo/transport/tcp/pair.cc",
         "a newer generation of the job meets",
     ])
+}
+
+/// Waits for some steps of a generation that is at work.
+async fn go_on(cluster: &Cluster, job_id: &str, at_work: &Job) -> Result<()> {
+    let reached = at_work.progress.as_ref().map_or(0, |seen| seen.step);
+    let has_gone_on = |job: &Job| job.progress.as_ref().is_some_and(|seen| seen.step > reached + 10);
+    cluster.wait_for(job_id, LIMIT, has_gone_on).await.map(drop)
 }

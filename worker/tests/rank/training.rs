@@ -121,18 +121,22 @@ fn an_unreadable_checkpoint_costs_only_the_steps_since_the_one_before() {
 #[test]
 fn steps_go_on_while_the_permission_to_commit_is_away() {
     let job = TestJob::new(1);
-    let asked = Mutex::new(None);
+    // The writer asks when it is ready, which may be after the step that the answer waits for.
+    let state = Mutex::new((None, false));
     let heard = &play(job.starts(1), |_, message| {
-        let mut asked = asked.lock().expect("no thread panics");
+        let (asked, has_gone_on) = &mut *state.lock().expect("no thread panics");
         match message {
-            FromRank::AskCommit { checkpoint } if asked.is_none() => {
+            FromRank::AskCommit { checkpoint } if asked.is_none() && !*has_gone_on => {
                 *asked = Some(checkpoint.clone());
                 Reaction::KeepSilent
             }
-            message if progress_step(message) == Some(6) => match asked.clone() {
-                Some(checkpoint) => Reaction::Say(may_commit(checkpoint, PATIENCE)),
-                None => Reaction::Usual,
-            },
+            message if progress_step(message) == Some(6) => {
+                *has_gone_on = true;
+                match asked.clone() {
+                    Some(checkpoint) => Reaction::Say(may_commit(checkpoint, PATIENCE)),
+                    None => Reaction::Usual,
+                }
+            }
             _ => Reaction::Usual,
         }
     })[0];

@@ -78,7 +78,7 @@ async fn a_rank_that_hangs_on_stop_is_killed_after_the_grace_period() {
 async fn a_rank_goes_on_in_its_process_under_another_number_of_a_newer_generation() {
     let coordinator = Coordinator::start().await;
     let _node = Node::start(coordinator.address);
-    let order = run(1, 0, "train await-stop");
+    let order = run(1, 0, "train await-regroup await-stop");
     coordinator.order(vec![order.clone()]);
     let old = coordinator.rank(1, RankState::Training).await;
     let newer = v1::OrderedRank { generation: 2, rank: 1, ..order };
