@@ -117,7 +117,7 @@ def newest(job, message):
 def last_line(job, generation, message):
     """When the last rank logged this in a generation, in seconds."""
     lines = [json.loads(line) for line in kindred("logs", job, "-o", "json").splitlines()]
-    times = [int(line["timeUnixMs"]) for line in lines if message in line["message"] and int(line.get("generation", 0)) == generation]
+    times = [int(line["time_unix_ms"]) for line in lines if message in line["message"] and int(line.get("generation", 0)) == generation]
     return max(times) / 1000 if times else None
 
 
@@ -128,13 +128,13 @@ def lose(job, victim, how):
     at = time.time()
     os.kill(lost, how)
     first = until(lambda: job.points("loss", old + 1, recent))[0]
-    end = int(first["timeUnixMs"]) / 1000
+    end = int(first["time_unix_ms"]) / 1000
     ended, placed = newest(job.id, "generation ends early"), newest(job.id, "generation placed")
     formed = until(lambda: last_line(job.id, old + 1, "the group is formed"))
     restored = until(lambda: last_line(job.id, old + 1, "ranks have met"))
     if not set(there) - {lost} <= set(ranks()):
         raise SystemExit("a survivor was restarted")
-    earlier = [(int(point["step"]), int(point["timeUnixMs"])) for point in job.points("loss", old, recent)]
+    earlier = [(int(point["step"]), int(point["time_unix_ms"])) for point in job.points("loss", old, recent)]
     return {
         "all": end - at,
         "phases": [later - sooner for sooner, later in itertools.pairwise([at, ended, placed, formed, restored, end])],
