@@ -220,7 +220,7 @@ impl Submission {
     }
 
     /// The numbers of ranks that it may run with, most first.
-    pub fn sizes(&self) -> impl Iterator<Item = usize> {
+    pub fn sizes(&self) -> impl Iterator<Item = usize> + Clone {
         let only = self.world_sizes.is_empty().then_some(self.world_size);
         self.world_sizes.iter().rev().copied().chain(only).map(|size| size.0 as usize)
     }

@@ -64,9 +64,7 @@ impl Model {
             let seen = self.observed_joiner(job, rank, placement);
             seen.is_some_and(|seen| seen.state() == v1::RankState::Meeting)
         };
-        let may_change =
-            job.state == JobState::Running && Seat::all(job, live).all(|seat| self.holds_state(seat));
-        if !may_change || !job.joiners().all(is_ready) {
+        if !self.are_all_at_work(job, live) || !job.joiners().all(is_ready) {
             return None;
         }
         let there = live.members.iter().map(|member| member.placement.clone());
@@ -96,14 +94,20 @@ impl Model {
     fn more_ranks(&self, now: Timestamp, job: &Job) -> Option<JobChange> {
         let live = job.live.as_ref().filter(|live| live.ending_since.is_none())?;
         let (n_there, most) = (live.members.len(), job.submission.sizes().next()?);
-        let is_training =
-            job.state == JobState::Running && Seat::all(job, live).all(|seat| self.holds_state(seat));
-        if n_there >= most || !is_training || job.joining.is_some() || !self.is_worth_it(now, job) {
+        if n_there >= most
+            || !self.are_all_at_work(job, live)
+            || job.joining.is_some()
+            || !self.is_worth_it(now, job)
+        {
             return None;
         }
         let larger = job.submission.sizes().filter(|size| *size > n_there);
         let placements = self.free_devices(now, job, larger.map(|size| size - n_there))?;
         Some(JobChange::Joins { generation: job.next_generation(), placements })
+    }
+
+    fn are_all_at_work(&self, job: &Job, live: &LiveGeneration) -> bool {
+        job.state == JobState::Running && Seat::all(job, live).all(|seat| self.holds_state(seat))
     }
 
     /// A step is taken and more follow, and those that could not join lately have had time to be mended.

@@ -7,8 +7,8 @@ use super::{Job, JobChange, LiveGeneration, Model, Placement, Timestamp, rank::S
 impl Model {
     /// Opens it at once, if some ranks still hold a state: with those alone where the job may have so many ranks, since
     /// processes that start keep the others waiting, and more can join later; else with as many as there are devices for. All
-    /// of them go on: one that did not could still commit something. Otherwise nobody is spared: the job is placed anew once all its ranks are gone. So is an evaluation, whose ranks have
-    /// no state to keep: it measures anew.
+    /// of them go on: one that did not could still commit something. Otherwise nobody is spared: the job is placed anew once
+    /// all its ranks are gone. So is an evaluation, whose ranks have no state to keep: it measures anew.
     pub(super) fn decide_regroup(
         &self,
         now: Timestamp,
@@ -24,15 +24,15 @@ impl Model {
         if n_kept == 0 {
             return None;
         }
-        let as_they_are = job.submission.sizes().filter(|size| *size == n_kept);
-        let larger = job.submission.sizes().filter(|size| (n_kept..=live.members.len()).contains(size));
-        let sizes: Vec<usize> = as_they_are.chain(larger).collect();
-        let n_missing = |size: &usize| size - n_kept;
-        let found = self.free_devices(now, job, sizes.iter().map(n_missing))?;
-        let size = sizes.iter().copied().find(|size| n_missing(size) == found.len())?;
+        let is_possible = |size: &usize| (n_kept..=live.members.len()).contains(size);
+        let n_missing = job.submission.sizes().filter(is_possible).map(|size| size - n_kept);
+        let found = match n_missing.clone().any(|n| n == 0) {
+            true => vec![],
+            false => self.free_devices(now, job, n_missing)?,
+        };
         Some(JobChange::Placed {
             generation: job.next_generation(),
-            placements: seats(&kept, found, size),
+            placements: seats(&kept, found),
             resume_from: job.newest_checkpoint().map(|it| CheckpointId::new(it.id.as_str())),
         })
     }
@@ -61,9 +61,10 @@ impl Model {
 
 /// Who is where. While the number of ranks stays, each that is kept has its number, and others fill the gaps; else those
 /// that are kept move up.
-fn seats(kept: &[Option<&Placement>], found: Vec<Placement>, size: usize) -> Vec<Placement> {
+fn seats(kept: &[Option<&Placement>], found: Vec<Placement>) -> Vec<Placement> {
+    let stays = kept.iter().flatten().count() + found.len() == kept.len();
     let mut found = found.into_iter();
-    if kept.len() == size {
+    if stays {
         return kept.iter().filter_map(|seat| seat.cloned().or_else(|| found.next())).collect();
     }
     kept.iter().copied().flatten().cloned().chain(found).collect()
