@@ -9,6 +9,7 @@ the commit that it was made with; remove its file to run it anew.
 """
 
 import argparse
+import concurrent.futures
 import datetime
 import hashlib
 import json
@@ -24,6 +25,9 @@ HERE = pathlib.Path(__file__).resolve().parent
 JOBS = HERE.parent / "jobs"
 RUNS = HERE / "runs"
 
+# Jobs at a time: each has one rank, and two cores finish two such jobs sooner than two jobs of two ranks after each other.
+N_JOBS = 2
+
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -32,13 +36,14 @@ def main():
     parser.add_argument("--only", nargs="*", metavar="METHOD", help="run these methods alone")
     options = parser.parse_args()
     RUNS.mkdir(exist_ok=True)
-    code, wanted, failed = commit(), {}, []
-    for method, seed, overrides in plan.runs():
-        run = Run(options.kindred, method, seed, overrides, code)
-        wanted[run.key()] = run.path()
-        is_chosen = not options.only or method in options.only
-        if is_chosen and not options.page_only and not run.path().exists():
-            failed += [] if run.train() else [f"{method}, seed {seed}"]
+    code = commit()
+    runs = [Run(options.kindred, *about, code) for about in plan.runs()]
+    wanted = {run.key(): run.path() for run in runs}
+    chosen = [run for run in runs if not options.page_only and (not options.only or run.method in options.only)]
+    missing = [run for run in chosen if not run.path().exists()]
+    with concurrent.futures.ThreadPoolExecutor(N_JOBS) as pool:
+        ended = zip(missing, pool.map(Run.train, missing))
+        failed = [f"{run.method}, seed {run.seed}" for run, is_done in ended if not is_done]
     page.write(HERE / "RESULTS.md", {key: read(path) for key, path in wanted.items() if path.exists()})
     if failed:
         sys.exit(f"results: these runs failed, and will be tried again next time: {'; '.join(failed)}")
@@ -55,7 +60,7 @@ class Run:
         self.kindred, self.method, self.seed, self.overrides = kindred, method, seed, overrides
         self.commit = code
         self.file = JOBS / f"{method.replace('_', '-')}-fashion-mnist.yaml"
-        settings = {**plan.SETTING, "recipe.training.seed": seed, **overrides}
+        settings = {**plan.SETTING, **plan.OF_METHOD.get(method, {}), "recipe.training.seed": seed, **overrides}
         self.set = [part for key, value in settings.items() for part in ("--set", f"{key}={value}")]
         described = self.file.read_text() + json.dumps(settings, sort_keys=True)
         self.digest = hashlib.sha256(described.encode()).hexdigest()[:12]
@@ -73,7 +78,7 @@ class Run:
     def call(self, *arguments):
         done = subprocess.run([self.kindred, *arguments], text=True, stdout=subprocess.PIPE)
         if done.returncode != 0:
-            sys.exit(f"kindred {' '.join(arguments)}: exit status {done.returncode}")
+            raise RuntimeError(f"kindred {' '.join(arguments)}: exit status {done.returncode}")
         return done.stdout
 
     def train(self):
