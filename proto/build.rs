@@ -4,7 +4,7 @@ use std::{env, error::Error, fs, path::PathBuf};
 
 use prost::Message;
 
-const FILES: [&str; 13] = [
+const FILES: [&str; 17] = [
     "kindred/v1/common.proto",
     "kindred/v1/data.proto",
     "kindred/v1/view.proto",
@@ -14,10 +14,14 @@ const FILES: [&str; 13] = [
     "kindred/v1/recipe.proto",
     "kindred/v1/ledger.proto",
     "kindred/v1/job.proto",
+    "kindred/v1/explanation.proto",
     "kindred/v1/job_service.proto",
     "kindred/v1/node.proto",
     "kindred/v1/node_service.proto",
     "kindred/v1/agent_service.proto",
+    "kindred/v1/join_service.proto",
+    "kindred/v1/access_service.proto",
+    "kindred/v1/event_service.proto",
 ];
 
 fn main() -> Result<(), Box<dyn Error>> {

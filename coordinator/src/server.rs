@@ -3,7 +3,18 @@
 use tokio::{net::TcpListener, time::timeout};
 use tokio_util::sync::CancellationToken;
 
-use crate::{api, config::Config, engine, journal, telemetry};
+use crate::{
+    api,
+    config::Config,
+    engine,
+    journal::{self, Journal},
+    postgres,
+    telemetry::{self, Telemetry},
+};
+
+mod shared;
+
+pub use shared::{Shared, run_shared};
 
 /// Why a coordinator cannot run.
 #[derive(Debug, thiserror::Error)]
@@ -14,15 +25,36 @@ pub enum Error {
     /// Metrics and logs cannot be opened.
     #[error(transparent)]
     Telemetry(#[from] telemetry::Error),
+    /// The database of several coordinators.
+    #[error(transparent)]
+    Database(#[from] postgres::Error),
+    /// The listener cannot be shared between the lives of a coordinator.
+    #[error("listen: {0}")]
+    Listener(#[from] std::io::Error),
     /// The services cannot be served.
     #[error(transparent)]
     Api(#[from] api::Error),
 }
 
-/// Runs until `shutdown`: first the API is drained, then the engine ends, so that the last answers are true.
+/// Runs until `shutdown` on files in the state folder: first the API is drained, then the engine ends, so that the last answers
+/// are true.
+///
+/// # Errors
+/// When the files cannot be opened or read, or the services not served.
 pub async fn run(config: &Config, listener: TcpListener, shutdown: CancellationToken) -> Result<(), Error> {
     let journal = journal::Sqlite::open(config.journal_file()).await?;
-    let telemetry = telemetry::Telemetry::open(config.telemetry_file(), config.log_lines_per_job).await?;
+    let telemetry = Telemetry::open(config.telemetry_file(), config.log_lines_per_job).await?;
+    run_on(config, journal, telemetry, listener, shutdown).await
+}
+
+/// As [`run`], on a journal and telemetry that are open. Ends by itself when the journal's coordinator may not decide any more.
+async fn run_on(
+    config: &Config,
+    journal: impl Journal,
+    telemetry: Telemetry,
+    listener: TcpListener,
+    shutdown: CancellationToken,
+) -> Result<(), Error> {
     let (handle, engine) = engine::start(config, journal, telemetry.clone()).await?;
     let stop_engine = CancellationToken::new();
     // An engine that ends by itself takes the API with it: nothing can be answered without it.
@@ -34,7 +66,10 @@ pub async fn run(config: &Config, listener: TcpListener, shutdown: CancellationT
             drop(end_all);
         }
     });
-    let served = api::serve(handle, listener, shutdown).await;
+    let served = match &config.security {
+        Some(security) => api::serve_secured(handle, security.clone(), listener, shutdown).await,
+        None => api::serve(handle, listener, shutdown).await,
+    };
     stop_engine.cancel();
     if let Err(error) = engine.await {
         tracing::error!(%error, "the engine failed");

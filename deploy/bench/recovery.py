@@ -30,7 +30,7 @@ min_ranks: {fewest}
 device: cpu
 recipe:
   data: {{fashion_mnist: {{root: fashion-mnist}}, limit: 12288}}
-  encoder: {{resnet: {{depth: 18, width: 8, stem: cifar}}}}
+  encoder: {{resnet: {{depth: 18, width: 2, stem: cifar}}}}
   method: {{sce: {{queue_size: 1024}}}}
   training: {{epochs: 100000, global_batch: 24, precision: bf16, threads_per_rank: 1, log_every_steps: 1}}
   checkpoint: {{every_steps: 100000}}

@@ -6,6 +6,7 @@ pub mod failure;
 pub mod ids;
 pub mod job_spec;
 pub mod json;
+pub mod listing;
 pub mod recipe;
 mod scope;
 mod spec_error;

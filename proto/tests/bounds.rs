@@ -32,6 +32,17 @@ fn a_value_out_of_bounds_is_named_with_its_bound() {
         ("ranks=0", "ranks: must be at least 1 and at most 65536, not 0"),
         ("min_ranks=3", "min_ranks: must be at least 1 and at most 2, not 3"),
         ("max_ranks=1", "max_ranks: must be at least 2 and at most 65536, not 1"),
+        ("priority=high", r#"priority: must be a whole number, which may be negative, not "high""#),
+        ("priority=101", "priority: must be at least -100 and at most 100, not 101"),
+        (
+            "queue=My queue",
+            r#"queue: must be 1 to 63 lower-case letters, digits and inner hyphens, not "My queue""#,
+        ),
+        ("node_selector={'': a}", r#"node_selector: must have keys of 1 to 63 bytes, not """#),
+        (
+            "device_memory_bytes=2000000000000000",
+            "device_memory_bytes: must be at least 0 and at most 1125899906842624, not 2000000000000000",
+        ),
         ("retry.no_progress=0", "retry.no_progress: must be at least 1 and at most 1000, not 0"),
         ("recipe.data.limit=0", "recipe.data.limit: must be at least 1, not 0"),
         ("recipe.data.limit=255", "recipe.data.limit: must be at least 256, the images of one step, not 255"),
@@ -203,6 +214,14 @@ fn a_value_out_of_bounds_is_named_with_its_bound() {
         (
             "recipe.checkpoint={every_steps: 10, every_epochs: 1}",
             "recipe.checkpoint.every_epochs: has no meaning beside `every_steps`: leave one of the two out",
+        ),
+        (
+            "recipe.checkpoint={every_steps: 10, derived: {}}",
+            "recipe.checkpoint.derived: has no meaning beside `every_steps` or `every_epochs`: leave those out",
+        ),
+        (
+            "recipe.checkpoint.derived.hours_between_losses=0",
+            "recipe.checkpoint.derived.hours_between_losses: must be above 0.0 and at most 1000000.0, not 0.0",
         ),
         (
             "recipe.evaluation.knn.bank_limit=19",

@@ -178,6 +178,7 @@ impl Dice {
                 Value::EnumNumber(self.roll(inner.values().len()) as i32)
             }
             Kind::Enum(_) => Value::EnumNumber(99),
+            Kind::Int32 => Value::I32(self.pick(&[0, 1, -1, 100, 101, i32::MIN])),
             Kind::Uint32 => Value::U32(self.pick(&WHOLE)),
             Kind::Uint64 if self.roll(8) == 0 => Value::U64(u64::MAX),
             Kind::Uint64 => Value::U64(self.pick(&WHOLE).into()),

@@ -76,6 +76,16 @@ async fn a_missing_folder_is_named() -> Result<()> {
 }
 
 #[tokio::test]
+async fn a_folder_outside_of_what_the_node_allows_is_not_read() -> Result<()> {
+    let cluster = Cluster::start(1).await?;
+    for folder in ["/etc", "../../../../../etc"] {
+        let job = fails(&cluster, &recipes::image_folder("outside", folder, "epochs: 1")).await?;
+        assert_user_failure(&job, FailureReason::SpecInvalid, &["recipe.data", "/etc", "--allow-root"]);
+    }
+    cluster.finish(&["outside of the folders"])
+}
+
+#[tokio::test]
 async fn a_truncated_jpeg_is_named_and_the_steps_before_it_stay() -> Result<()> {
     let cluster = Cluster::start(1).await?;
     let folder = cluster.data_root(0).join("photos");
@@ -134,7 +144,7 @@ async fn an_unreadable_checkpoint_is_named_and_the_one_before_it_is_used() -> Re
             fs::write(entry.path().join("state.safetensors"), b"not a checkpoint").ok();
         }
     }
-    kindred_tests::cluster::kill_pid(cluster.rank_pids(0)?[0])?;
+    kindred_tests::processes::kill_pid(cluster.rank_pids(0)?[0])?;
     cluster.wait_for(&job_id, LIMIT, |job| job.state() == JobState::Succeeded).await?;
     let lines = cluster.job_log(&job_id).await?;
     let passed_over =

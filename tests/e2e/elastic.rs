@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 use kindred_proto::v1::{CancelJobRequest, Job, JobState};
-use kindred_tests::cluster::{Cluster, kill_pid};
+use kindred_tests::{cluster::Cluster, processes::kill_pid};
 
 use crate::recipes;
 

@@ -4,10 +4,7 @@ use std::{collections::HashMap, process::Output, time::Duration};
 
 use anyhow::Result;
 use kindred_proto::v1::{self, JobState};
-use kindred_tests::{
-    cluster::{Cluster, kill_pid},
-    program,
-};
+use kindred_tests::{cluster::Cluster, processes::kill_pid, program};
 
 use crate::recipes;
 

@@ -1,10 +1,21 @@
 //! Processes that die while a job runs.
 
-use std::{collections::BTreeSet, path::Path, time::Duration};
+use std::{
+    collections::BTreeSet,
+    io::{BufRead as _, BufReader},
+    iter,
+    path::Path,
+    process::{Command, Stdio},
+    time::Duration,
+};
 
 use anyhow::Result;
 use kindred_proto::v1::{FailureReason, JobState, NodeState};
-use kindred_tests::cluster::{Cluster, hold_pid, is_alive, kill_pid};
+use kindred_tests::{
+    cluster::Cluster,
+    processes::{hold_pid, is_alive, kill_pid},
+    program,
+};
 use tokio::time::{Instant, sleep};
 
 use crate::{
@@ -35,6 +46,13 @@ fn step_of(job: &kindred_proto::v1::Job) -> u64 {
     job.progress.as_ref().map_or(0, |progress| progress.step)
 }
 
+/// `kindred logs JOB`, for a pipe.
+fn logs(cluster: &Cluster, job_id: &str) -> Command {
+    let mut command = Command::new(program("kindred"));
+    command.args(["--coordinator", cluster.address(), "-o", "json", "logs", job_id]).stdout(Stdio::piped());
+    command
+}
+
 #[tokio::test]
 async fn training_goes_on_while_the_coordinator_is_away() -> Result<()> {
     let mut cluster = two_agents(Duration::from_secs(5)).await?;
@@ -46,6 +64,9 @@ async fn training_goes_on_while_the_coordinator_is_away() -> Result<()> {
     let ranks = [cluster.rank_pids(0)?, cluster.rank_pids(1)?].concat();
     assert_eq!(ranks.len(), 2);
 
+    let mut following = logs(&cluster, &job_id).arg("--follow").spawn()?;
+    let mut lines = BufReader::new(following.stdout.take().expect("it is a pipe")).lines();
+    let first = lines.next().expect("ranks have said something")?;
     cluster.kill_coordinator()?;
     sleep(outage()).await;
     assert!(ranks.iter().all(|&pid| is_alive(pid)), "ranks outlive the coordinator");
@@ -57,6 +78,10 @@ async fn training_goes_on_while_the_coordinator_is_away() -> Result<()> {
     let taken: Vec<u64> = points.iter().map(|point| point.step).collect();
     assert_eq!(taken, (1..=steps).collect::<Vec<u64>>(), "every step once");
     assert!(points.iter().all(|point| point.generation == 1));
+    let followed: Vec<String> = iter::once(Ok(first)).chain(lines).collect::<Result<_, _>>()?;
+    assert!(following.wait()?.success());
+    let kept = String::from_utf8(logs(&cluster, &job_id).output()?.stdout)?;
+    assert_eq!(followed, kept.lines().collect::<Vec<_>>(), "each line once");
     cluster.finish(&["no stream to the coordinator; trying again"])
 }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use kindred_coordinator::model::{
-    Change, Interval, JobChange, Placement, Reached, State, Submission, Timestamp, Wire,
+    Change, Interval, JobChange, Placement, Reached, SchedulingTerms, State, Submission, Timestamp, Wire,
 };
 use kindred_data::Plan;
 use kindred_proto::{
@@ -62,6 +62,7 @@ fn intervals(history: &[(f64, u64, u32)]) -> Vec<v1::Interval> {
         world_size: WorldSize(1),
         world_sizes: vec![],
         fork_of: None,
+        scheduling: SchedulingTerms::default(),
         needs_gpu: false,
         user_failures: 0,
         infrastructure_failures: 99,

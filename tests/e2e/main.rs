@@ -4,12 +4,17 @@
 //! does both.
 
 mod bad_input;
+mod chaos;
 mod checkpoints;
 mod elastic;
 mod evaluation;
 mod faults;
 mod finishes;
 mod hosts;
+mod joining;
+mod leaders;
 mod lineage;
+mod object_store;
 mod recipes;
+mod scheduling;
 mod views;

@@ -45,13 +45,15 @@ impl Agent {
             .expect("a folder of the test's own");
         let kind = v1::DeviceKind::Cpu.into();
         let config = Config {
-            coordinator: "127.0.0.1:7460".parse().expect("an address"),
+            coordinators: "127.0.0.1:7460".parse().expect("an address"),
             node_name: format!("node-{node}"),
             state_dir,
             data_root: folder.join("data"),
             jobs_dir: folder.join("jobs"),
             data_address: None,
             devices: (0..n_devices).map(|index| v1::Device { index, kind, ..Default::default() }).collect(),
+            checkpoint_store: None,
+            labels: [("parity".to_owned(), (node % 2).to_string())].into(),
             rank_program: "simulated".into(),
             grace: GRACE,
         };

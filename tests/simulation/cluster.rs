@@ -53,6 +53,7 @@ enum Act {
     StartCoordinator,
     Connect(usize),
     Thaw(Pid),
+    Uncordon(usize),
     /// All faults are over.
     Heal,
 }
@@ -84,7 +85,7 @@ pub async fn run(schedule: &Schedule, plant: Plant, telemetry: Telemetry) -> Rep
         violation: truth.violation.take(),
         trace: std::mem::take(&mut truth.trace),
         states: truth.record.state().jobs_before(None).map(|job| job.state).collect(),
-        counts: truth.counts,
+        counts: Counts { given_way: truth.record.n_given_way, ..truth.counts },
     }
 }
 
@@ -92,8 +93,13 @@ impl Cluster {
     fn new(schedule: &Schedule, plant: Plant, telemetry: Telemetry, folder: &TempDir) -> Self {
         let world = World::new(schedule, plant);
         let network = Network::new(schedule.nodes.len(), schedule.weather, schedule.rng("network"));
-        let config =
-            Config { timing: Timing::new(schedule.budget), ..Config::new(folder.path().join("coordinator")) };
+        let config = Config {
+            timing: Timing::new(schedule.budget),
+            scheduling: schedule.scheduling.clone(),
+            // Restarts then begin with a snapshot.
+            snapshot_every: 20,
+            ..Config::new(folder.path().join("coordinator"))
+        };
         let coordinator = Coordinator::new(&world, &network, config, telemetry);
         let handle = coordinator.handle();
         let agent =
@@ -178,6 +184,7 @@ impl Cluster {
             Act::StartCoordinator => self.coordinator.start().await,
             Act::Connect(node) => self.connect(node),
             Act::Thaw(pid) => self.world.truth().processes.freeze(pid, false),
+            Act::Uncordon(node) => self.users.uncordon(node),
             Act::Heal => self.heal().await,
         }
     }
@@ -232,6 +239,10 @@ impl Cluster {
                 self.world.truth().journal_fails_until = Some(Instant::now() + length);
             }
             Fault::Cancel { job } => self.users.cancel(job),
+            Fault::Drain { node, length } => {
+                self.users.drain(node);
+                self.act_in(length, Act::Uncordon(node));
+            }
         }
     }
 
@@ -269,6 +280,7 @@ impl Cluster {
         for node in 0..self.agents.len() {
             self.connect(node);
             self.act_in(Duration::ZERO, Act::StartAgent(node));
+            self.users.uncordon(node);
         }
     }
 

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use fastrand::Rng;
 use kindred_coordinator::{
-    journal::{Error, Journal},
-    model::{Change, JobChange, NodeChange, Outcome, Placement},
+    journal::{Error, Events, Journal, Sequence, Stored},
+    model::{Change, JobChange, NodeChange, Outcome, Piece, Placement},
 };
 use tokio::time::{Instant, sleep};
 
@@ -40,19 +40,24 @@ impl SimulatedJournal {
         let outcome = truth.record.store(changes, &truth.disks);
         truth.check(outcome);
     }
+
+    /// Takes its time, and says whether it works.
+    async fn access(&mut self) -> Result<(), Error> {
+        sleep(self.latency()).await;
+        let is_failing = self.world.truth().journal_fails_until.is_some_and(|until| Instant::now() < until);
+        if is_failing { Err(Error::ToldToFail) } else { Ok(()) }
+    }
 }
 
 impl Journal for SimulatedJournal {
-    async fn load(&mut self) -> Result<Vec<Change>, Error> {
+    async fn load(&mut self) -> Result<Stored, Error> {
         sleep(self.latency()).await;
-        Ok(self.world.truth().record.changes().to_vec())
+        Ok(self.world.truth().record.stored())
     }
 
-    async fn append(&mut self, changes: &[Change]) -> Result<(), Error> {
-        sleep(self.latency()).await;
-        if self.world.truth().journal_fails_until.is_some_and(|until| Instant::now() < until) {
-            return Err(Error::ToldToFail);
-        }
+    /// What people are told follows from the changes: it is not kept here.
+    async fn append(&mut self, changes: &[Change], _events: &Events) -> Result<(), Error> {
+        self.access().await?;
         if self.world.truth().plant == Plant::Forgetful {
             let older = std::mem::replace(&mut self.unwritten, changes.to_vec());
             self.store(&older);
@@ -63,18 +68,54 @@ impl Journal for SimulatedJournal {
         sleep(self.latency()).await;
         Ok(())
     }
+
+    /// A disk that forgets gets no snapshots, which would know what it forgot.
+    fn newest(&self) -> Sequence {
+        let truth = self.world.truth();
+        let n_changes = if truth.plant == Plant::Forgetful { 0 } else { truth.record.changes().len() };
+        Sequence::default().after(n_changes)
+    }
+
+    async fn store_piece(&mut self, at: Sequence, number: u32, piece: &Piece) -> Result<(), Error> {
+        self.access().await?;
+        self.world.truth().record.store_piece(at, number, piece);
+        Ok(())
+    }
+
+    async fn seal_snapshot(&mut self, at: Sequence, _n_pieces: u32) -> Result<(), Error> {
+        self.access().await?;
+        let mut truth = self.world.truth();
+        truth.note(format!("journal: snapshot after change {}", at.0));
+        truth.record.seal_snapshot(at);
+        Ok(())
+    }
+
+    /// All changes stay for those who check them; a life reads none before its snapshot.
+    async fn drop_surplus(&mut self) -> Result<bool, Error> {
+        self.access().await?;
+        Ok(self.world.truth().record.drop_pieces())
+    }
 }
 
 /// A change in a line, without what differs from run to run.
 fn text(change: &Change) -> String {
     match change {
-        Change::Node { node_id, change: NodeChange::Described(_), .. } => {
-            format!("journal: {node_id} described")
-        }
-        Change::Node { node_id, change: NodeChange::Forgotten, .. } => {
-            format!("journal: {node_id} forgotten")
-        }
+        Change::Node { node_id, change, .. } => format!("journal: {node_id} {}", node_text(change)),
         Change::Job { job_id, change, .. } => format!("journal: {job_id} {}", job_text(change)),
+        Change::Access { change, .. } => format!("journal: {change:?}"),
+    }
+}
+
+fn node_text(change: &NodeChange) -> String {
+    match change {
+        NodeChange::Described(_) => "described".to_owned(),
+        NodeChange::Forgotten => "forgotten".to_owned(),
+        NodeChange::Lost => "lost".to_owned(),
+        NodeChange::Returned => "returned".to_owned(),
+        NodeChange::Cordoned { drains, .. } => if *drains { "drained" } else { "cordoned" }.to_owned(),
+        NodeChange::Uncordoned => "uncordoned".to_owned(),
+        NodeChange::Faulted { job_id, generation } => format!("ended generation {generation} of {job_id}"),
+        NodeChange::Quarantined { reason, .. } => format!("in quarantine: {reason}"),
     }
 }
 
@@ -103,6 +144,7 @@ fn job_text(change: &JobChange) -> String {
         JobChange::CancelRequested { .. } => "cancel requested".to_owned(),
         JobChange::Succeeded { .. } => "succeeded".to_owned(),
         JobChange::Cancelled => "cancelled".to_owned(),
+        JobChange::Forgotten => "forgotten".to_owned(),
         JobChange::Joins { generation, placements } => {
             format!("{} more ranks start for generation {generation}", placements.len())
         }
@@ -113,6 +155,8 @@ fn job_text(change: &JobChange) -> String {
         }
         JobChange::CheckpointPinned { .. } => "checkpoint pinned".to_owned(),
         JobChange::SuspendRequested { .. } => "suspend requested".to_owned(),
+        JobChange::Updated { .. } => "updated".to_owned(),
+        JobChange::GivesWay { reason, .. } => reason.clone(),
         JobChange::Suspended => "suspended".to_owned(),
         JobChange::ResumeRequested => "resume requested".to_owned(),
     }

@@ -7,7 +7,10 @@ use std::{
     time::Duration,
 };
 
-use kindred_coordinator::model::{Change, Job, JobChange, Model, Placement, Rules, State, Timestamp};
+use kindred_coordinator::{
+    journal::{Sequence, Stored},
+    model::{Change, Job, JobChange, Model, Piece, Placement, Rules, State, Timestamp},
+};
 use kindred_ipc::Start;
 use kindred_proto::{
     failure::{Failure, Kind, Reason},
@@ -25,11 +28,17 @@ pub struct Record {
     rules: Rules,
     changes: Vec<Change>,
     state: State,
+    /// Where the sealed snapshot stands.
+    sealed: Sequence,
+    /// Pieces of that and of others, as JSON.
+    pieces: BTreeMap<(Sequence, u32), String>,
     /// How each job looks to users, after each write that touched it.
     views: BTreeMap<(JobId, u64), v1::Job>,
     placed: BTreeMap<(JobId, Generation), Vec<Placement>>,
     /// The newest revision of each job that a user saw.
     seen: BTreeMap<JobId, u64>,
+    /// How often a job gave way to another, or left a node that was drained.
+    pub n_given_way: u64,
 }
 
 impl Record {
@@ -38,9 +47,12 @@ impl Record {
             rules: Rules::new(lease),
             changes: vec![],
             state: State::default(),
+            sealed: Sequence::default(),
+            pieces: BTreeMap::new(),
             views: BTreeMap::new(),
             placed: BTreeMap::new(),
             seen: BTreeMap::new(),
+            n_given_way: 0,
         }
     }
 
@@ -52,6 +64,34 @@ impl Record {
         &self.state
     }
 
+    /// What a coordinator reads at its start.
+    pub fn stored(&self) -> Stored {
+        let pieces = self.pieces.iter().filter(|((at, _), _)| *at == self.sealed);
+        let decode = |(_, text): (_, &String)| serde_json::from_str(text).expect("pieces are JSON");
+        let n_before = usize::try_from(self.sealed.0).expect("places are counted from 0");
+        Stored {
+            snapshot_at: self.sealed,
+            pieces: pieces.map(decode).collect(),
+            changes: self.changes[n_before..].to_vec(),
+            ..Stored::default()
+        }
+    }
+
+    pub fn store_piece(&mut self, at: Sequence, number: u32, piece: &Piece) {
+        self.pieces.insert((at, number), serde_json::to_string(piece).expect("pieces are JSON"));
+    }
+
+    pub fn seal_snapshot(&mut self, at: Sequence) {
+        self.sealed = at;
+    }
+
+    /// Drops the pieces of other snapshots; says whether there were any.
+    pub fn drop_pieces(&mut self) -> bool {
+        let (n_before, sealed) = (self.pieces.len(), self.sealed);
+        self.pieces.retain(|(at, _), _| *at == sealed);
+        self.pieces.len() < n_before
+    }
+
     /// Stores the changes of one write, through the journal's own encoding.
     pub fn store(&mut self, changes: &[Change], disks: &Disks) -> Result<(), Violation> {
         let mut touched = BTreeSet::new();
@@ -61,6 +101,8 @@ impl Record {
                 serde_json::from_str(&text).map_err(|error| format!("J5: {text}: {error}"))?;
             let before = self.state.clone();
             self.state.evolve(&change);
+            self.n_given_way +=
+                u64::from(matches!(&change, Change::Job { change: JobChange::GivesWay { .. }, .. }));
             if let Change::Job { job_id, change, .. } = &change {
                 touched.insert(job_id.clone());
                 self.check_change(before.job(job_id), job_id, change, disks)?;
@@ -69,7 +111,7 @@ impl Record {
         }
         self.check_waiting()?;
         self.check_devices()?;
-        let model = Model::new(self.state.clone(), self.rules, Timestamp(0));
+        let model = Model::new(self.state.clone(), self.rules.clone(), Timestamp(0));
         for job in touched.iter().filter_map(|job_id| self.state.job(job_id)) {
             self.views.insert((job.id.clone(), job.revision), journaled(model.job_view(job)));
         }
@@ -84,6 +126,9 @@ impl Record {
         disks: &Disks,
     ) -> Result<(), Violation> {
         let after = self.state.job(job_id).ok_or_else(|| format!("J5: {job_id} was never accepted"))?;
+        if let JobChange::GivesWay { to: Some(to), .. } = change {
+            self.check_preemption(after, to)?;
+        }
         if let JobChange::Placed { generation, placements, .. } = change {
             let newest = before.map_or(Generation(0), |job| job.generation);
             if *generation <= newest {
@@ -112,6 +157,16 @@ impl Record {
             JobChange::Succeeded { result } => check_result(before, &result.0),
             _ => Ok(()),
         }
+    }
+
+    /// S1: devices are taken from lower priorities only.
+    fn check_preemption(&self, job: &Job, to: &JobId) -> Result<(), Violation> {
+        let priority = |job: &Job| job.submission.scheduling.priority;
+        let higher = self.state.job(to).map(priority);
+        if higher.is_some_and(|higher| higher > priority(job)) {
+            return Ok(());
+        }
+        Err(format!("S1: {} of priority {} gives way to {to} of {higher:?}", job.id, priority(job)))
     }
 
     /// J6, once the coordinator has come to rest.

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use fastrand::Rng;
+use kindred_coordinator::model::SchedulingRules;
 use kindred_proto::failure::Reason;
 
 use crate::network::{Way, Weather};
@@ -22,6 +23,7 @@ pub struct Schedule {
     pub shares_disk: bool,
     pub weather: Weather,
     pub jobs: Vec<Submitted>,
+    pub scheduling: SchedulingRules,
     /// By time.
     pub faults: Vec<(Duration, Fault)>,
 }
@@ -34,6 +36,7 @@ pub struct Submitted {
     pub n_steps: u64,
     pub checkpoint_every: u64,
     pub n_kept: u32,
+    pub priority: i32,
 }
 
 /// Something that goes wrong. Numbers choose among what there is then.
@@ -63,6 +66,8 @@ pub enum Fault {
     FailJournal { length: Duration },
     /// A user cancels a job.
     Cancel { job: usize },
+    /// An operator drains a node, and takes it back later.
+    Drain { node: usize, length: Duration },
 }
 
 impl Schedule {
@@ -80,9 +85,11 @@ impl Schedule {
             weather: weather(rng),
             jobs,
             faults: (0..n_faults).map(|_| (within(rng, 1_000, 40_000), fault(rng, nodes.len()))).collect(),
+            scheduling: SchedulingRules::default(),
             nodes,
         };
         schedule.vanish_at_most_once();
+        schedule.add_operators();
         schedule.faults.sort_by_key(|(at, _)| *at);
         schedule
     }
@@ -98,6 +105,21 @@ impl Schedule {
         let hash =
             part.bytes().fold(self.seed, |hash, byte| hash.wrapping_mul(0x100_0000_01b3) ^ u64::from(byte));
         Rng::with_seed(hash)
+    }
+
+    /// What operators do, and what priorities jobs have; its own random numbers leave the rest of a seed as it was.
+    fn add_operators(&mut self) {
+        let rng = &mut self.rng("operators");
+        for job in &mut self.jobs {
+            job.priority = rng.i32(-1..=1);
+        }
+        self.scheduling.min_run_s = *rng.choice(&[0, 2, 10]).expect("there is one");
+        self.scheduling.quarantine.after_faults = *rng.choice(&[0, 2, 10]).expect("there is one");
+        self.scheduling.quarantine.for_s = rng.u64(5..60);
+        for _ in 0..rng.usize(0..=2) {
+            let (node, length) = (rng.usize(0..self.nodes.len()), within(rng, 500, 20_000));
+            self.faults.push((within(rng, 1_000, 40_000), Fault::Drain { node, length }));
+        }
     }
 
     fn vanish_at_most_once(&mut self) {
@@ -117,6 +139,7 @@ fn job(rng: &mut Rng, number: usize, n_devices: u32) -> Submitted {
         n_steps: rng.u64(30..=250),
         checkpoint_every: rng.u64(2..=20),
         n_kept: rng.u32(1..=3),
+        priority: 0,
     }
 }
 

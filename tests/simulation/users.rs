@@ -5,10 +5,10 @@ use std::{
     time::Duration,
 };
 
-use kindred_coordinator::engine::Handle;
+use kindred_coordinator::{engine::Handle, model::Cordon};
 use kindred_proto::{
-    failure::Kind,
-    ids::JobId,
+    failure::{Kind, Reason},
+    ids::{JobId, NodeId},
     job_spec::{self, AnySpec},
     v1,
 };
@@ -70,11 +70,48 @@ impl Users {
         });
     }
 
+    /// An operator drains a node, unless the coordinator cannot be asked just now.
+    pub fn drain(&mut self, node: usize) {
+        self.world.truth().note(format!("an operator drains node-{node}"));
+        let handle = self.handle.borrow().clone();
+        self.tasks.spawn(async move {
+            if let Some(handle) = handle {
+                let cordon = Cordon { reason: String::new(), drains: true };
+                // Whether it is there is none of this operator's affair.
+                let _ = timeout(PATIENCE, handle.cordon_node(&node_id(node), Some(cordon))).await;
+            }
+        });
+    }
+
+    /// An operator takes a node back, and tries until that is stored.
+    pub fn uncordon(&mut self, node: usize) {
+        self.world.truth().note(format!("an operator takes node-{node} back"));
+        let handle = self.handle.clone();
+        self.tasks.spawn(async move {
+            loop {
+                let present = handle.borrow().clone();
+                if let Some(handle) = present {
+                    match timeout(PATIENCE, handle.cordon_node(&node_id(node), None)).await {
+                        Ok(Ok(_)) => return,
+                        Ok(Err(failure)) if failure.reason == Reason::NodeNotFound => return,
+                        Ok(Err(failure)) => assert_eq!(failure.kind(), Kind::Retryable, "{failure}"),
+                        Err(_) => {}
+                    }
+                }
+                sleep(PAUSE).await;
+            }
+        });
+    }
+
     /// Whether all have what they asked for.
     pub fn are_content(&mut self) -> bool {
         while self.tasks.try_join_next().is_some() {}
         self.tasks.is_empty()
     }
+}
+
+fn node_id(node: usize) -> NodeId {
+    NodeId::new(format!("node-{node}"))
 }
 
 /// Tries until the job is stored.
@@ -93,7 +130,7 @@ async fn submit(handle: &watch::Receiver<Option<Handle>>, spec: &AnySpec, number
 }
 
 fn spec(number: usize, job: &Submitted) -> v1::JobSpec {
-    let Submitted { n_ranks, n_steps, checkpoint_every, n_kept, .. } = job;
+    let Submitted { n_ranks, n_steps, checkpoint_every, n_kept, priority, .. } = job;
     // Every other job takes what it gets.
     let (fewest, most) = if number.is_multiple_of(2) { (1, n_ranks + 1) } else { (*n_ranks, *n_ranks) };
     let text = format!(
@@ -101,6 +138,7 @@ fn spec(number: usize, job: &Submitted) -> v1::JobSpec {
 name: simulated-{number}
 ranks: {n_ranks}
 min_ranks: {fewest}
+priority: {priority}
 max_ranks: {most}
 device: cpu
 recipe:

@@ -45,6 +45,8 @@ pub struct Counts {
     pub refused: u64,
     /// Checkpoints that were read.
     pub loaded: u64,
+    /// Jobs that gave way to others, or left a node that was drained.
+    pub given_way: u64,
 }
 
 impl Counts {
@@ -55,6 +57,7 @@ impl Counts {
         self.commits += other.commits;
         self.refused += other.refused;
         self.loaded += other.loaded;
+        self.given_way += other.given_way;
     }
 }
 

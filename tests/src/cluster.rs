@@ -12,12 +12,11 @@ use anyhow::{Context as _, Result, bail};
 use kindred_proto::v1::{
     self, JobState, job_service_client::JobServiceClient, node_service_client::NodeServiceClient,
 };
-use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 use tokio::time::{Instant, sleep};
 use tonic::transport::Channel;
 
-use crate::{logs, program};
+use crate::{logs, processes::children, program};
 
 /// How often a waiting test looks again.
 const POLL: Duration = Duration::from_millis(100);
@@ -29,6 +28,7 @@ pub struct Cluster {
     agents: Vec<Option<Child>>,
     address: String,
     detection_budget: Duration,
+    environment: Vec<(String, String)>,
 }
 
 impl Cluster {
@@ -52,6 +52,7 @@ impl Cluster {
             agents: Vec::new(),
             address: "127.0.0.1:0".into(),
             detection_budget,
+            environment: Vec::new(),
         };
         cluster.start_coordinator().await?;
         for index in 0..n_agents {
@@ -69,6 +70,11 @@ impl Cluster {
     /// `host:port` of the coordinator.
     pub fn address(&self) -> &str {
         &self.address
+    }
+
+    /// Sets a variable for the programs that are started from now on.
+    pub fn set_variable(&mut self, name: &str, value: &str) {
+        self.environment.push((name.into(), value.into()));
     }
 
     /// Folder that relative data paths of agent `index` are below.
@@ -128,6 +134,9 @@ impl Cluster {
             .arg(self.folder().join(format!("jobs-{index}")))
             .arg("--data-root")
             .arg(data_root)
+            // Nodes read each other's encoders, as if their jobs' folders were shared.
+            .arg("--allow-root")
+            .arg(self.folder())
             .args(arguments)
             .spawn()?;
         if self.agents.len() <= index {
@@ -236,15 +245,27 @@ impl Cluster {
     /// # Errors
     /// When they are not within 20 seconds.
     pub async fn wait_for_nodes(&self, n: usize) -> Result<()> {
+        self.wait_for_ready(|n_ready| n_ready >= n).await
+    }
+
+    /// Waits until no node is ready any more: those that were killed have been missed.
+    ///
+    /// # Errors
+    /// When some are after 20 seconds.
+    pub async fn wait_for_no_node(&self) -> Result<()> {
+        self.wait_for_ready(|n_ready| n_ready == 0).await
+    }
+
+    async fn wait_for_ready(&self, is_enough: impl Fn(usize) -> bool) -> Result<()> {
         let deadline = Instant::now() + Duration::from_secs(20);
         loop {
             let nodes =
                 self.nodes().await?.list_nodes(v1::ListNodesRequest::default()).await?.into_inner().nodes;
-            if nodes.iter().filter(|node| node.state() == v1::NodeState::Ready).count() >= n {
+            if is_enough(nodes.iter().filter(|node| node.state() == v1::NodeState::Ready).count()) {
                 return Ok(());
             }
             if Instant::now() > deadline {
-                bail!("{n} nodes wanted: {nodes:#?}\n{}", self.logs());
+                bail!("not as many nodes are ready as wanted: {nodes:#?}\n{}", self.logs());
             }
             sleep(POLL).await;
         }
@@ -328,6 +349,7 @@ impl Cluster {
         let log = fs::OpenOptions::new().create(true).append(true).open(self.folder().join(log))?;
         let mut command = Command::new(program(name));
         command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log).env("RUST_LOG", "info");
+        command.envs(self.environment.iter().cloned());
         Ok(command)
     }
 }
@@ -340,43 +362,6 @@ impl Drop for Cluster {
             child.wait().ok();
         }
     }
-}
-
-/// Process ids of the direct children of `pid`.
-pub fn children(pid: u32) -> Vec<u32> {
-    let Ok(tasks) = fs::read_dir(format!("/proc/{pid}/task")) else { return Vec::new() };
-    tasks
-        .flatten()
-        .filter_map(|task| fs::read_to_string(task.path().join("children")).ok())
-        .flat_map(|pids| pids.split_whitespace().filter_map(|pid| pid.parse().ok()).collect::<Vec<_>>())
-        .collect()
-}
-
-/// Whether a process is there and not a zombie.
-pub fn is_alive(pid: u32) -> bool {
-    fs::read_to_string(format!("/proc/{pid}/stat"))
-        .is_ok_and(|stat| stat.rsplit(')').next().is_some_and(|rest| !rest.trim_start().starts_with('Z')))
-}
-
-/// Ends a process of this test's own at once.
-///
-/// # Errors
-/// When it is gone already.
-pub fn kill_pid(pid: u32) -> Result<()> {
-    signal_pid(pid, Signal::KILL)
-}
-
-fn signal_pid(pid: u32, signal: Signal) -> Result<()> {
-    let pid = Pid::from_raw(i32::try_from(pid)?).context("a process id is positive")?;
-    Ok(kill_process(pid, signal)?)
-}
-
-/// Holds a process of this test's own, as a machine that hangs would, or lets it go on.
-///
-/// # Errors
-/// When it is gone already.
-pub fn hold_pid(pid: u32, is_held: bool) -> Result<()> {
-    signal_pid(pid, if is_held { Signal::STOP } else { Signal::CONT })
 }
 
 fn kill(mut child: Child) -> Result<()> {

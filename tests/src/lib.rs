@@ -4,6 +4,9 @@ use std::path::PathBuf;
 
 pub mod cluster;
 pub mod logs;
+pub mod moves;
+pub mod postgres;
+pub mod processes;
 
 /// Path of one of the project's programs, built in the same profile as this test.
 ///

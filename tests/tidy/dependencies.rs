@@ -48,13 +48,14 @@ fn w2_the_agent_never_loads_libtorch() {
 
 #[test]
 fn the_rank_never_speaks_grpc() {
-    assert_without("kindred-worker", &["tonic", "hyper", "tokio", "kindred-coordinator", "kindred-agent"]);
+    assert_without("kindred-worker", &["tonic", "kindred-coordinator", "kindred-agent"]);
 }
 
 #[test]
 fn the_contract_stands_alone() {
     assert_without("kindred-proto", &["tokio", "tonic", "tch"]);
     assert_without("kindred-ipc", &["tonic", "tch", "tokio"]);
+    assert_without("kindred-store", &["tonic", "tch", "torch-sys", "kindred-proto"]);
     assert_without("kindred-data", &["tch", "torch-sys", "tonic", "tokio"]);
 }
 

@@ -3,7 +3,8 @@
 use std::env;
 use std::path::{Path, PathBuf};
 
-const SOURCES: [&str; 8] = ["errors", "store", "group", "autograd", "reducer", "autocast", "optim", "memory"];
+const SOURCES: [&str; 9] =
+    ["errors", "store", "abortable_gloo", "group", "autograd", "reducer", "autocast", "optim", "memory"];
 
 fn main() {
     // torch-sys exports the folder that it linked from, whichever way it found it (LIBTORCH, LIBTORCH_LIB, the system).

@@ -147,7 +147,7 @@ fn timed(work: impl FnOnce() -> Result<()>) -> Result<Duration> {
 
 fn start_writer(folder: &Path) -> Result<Writer> {
     let (asks, asked) = channel();
-    let writer = Writer::start(folder.to_path_buf(), Yes(asks))?;
+    let writer = Writer::start(folder.to_path_buf(), Yes(asks), None)?;
     let mailbox = writer.mailbox();
     let yes = || Answer::new(true, Duration::from_secs(60));
     std::thread::spawn(move || asked.iter().for_each(|checkpoint| mailbox.answer(checkpoint, yes())));

@@ -1,4 +1,5 @@
-//! `kindred-rank`: one rank of a job, started by `kindred-worker`, one process per device.
+//! `kindred-rank`: one rank of a job, started by `kindred-worker`, one process per device. Its argument, the job's id, is for
+//! whoever lists processes.
 
 use std::{env, path::Path, process::ExitCode};
 

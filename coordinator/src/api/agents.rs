@@ -12,6 +12,7 @@ use tonic::{Request, Response, Status, Streaming, async_trait, codegen::BoxStrea
 
 use super::{refuse, streams};
 use crate::{
+    access::Caller,
     engine::{AgentSession, Handle},
     rendezvous::{Rendezvous, Scope},
 };
@@ -35,11 +36,13 @@ impl AgentService for Agents {
         request: Request<Streaming<v1::AgentReport>>,
     ) -> Result<Response<Self::ConnectStream>, Status> {
         // Headers go out at once: an agent may wait for them before it says anything.
-        let orders = orders(self.handle.clone(), request.into_inner(), self.shutdown.clone());
+        let caller = Caller::of(&request);
+        let orders = orders(self.handle.clone(), caller, request.into_inner(), self.shutdown.clone());
         Ok(Response::new(Box::pin(orders)))
     }
 
     async fn store(&self, request: Request<v1::StoreRequest>) -> Result<Response<v1::StoreResponse>, Status> {
+        Caller::of(&request).check_node(&request.get_ref().node_id).map_err(refuse)?;
         let answer = streams::next(&self.shutdown, self.run(request.into_inner())).await?;
         answer.map(Response::new).map_err(refuse)
     }
@@ -61,11 +64,13 @@ impl Agents {
 /// Ends with the agent's side, and when another stream of the same node takes over.
 fn orders(
     handle: Handle,
+    caller: Caller,
     mut reports: Streaming<v1::AgentReport>,
     shutdown: CancellationToken,
 ) -> impl Stream<Item = Result<v1::AgentOrders, Status>> + Send {
     try_stream! {
         let Some(first) = streams::next(&shutdown, reports.message()).await?? else { return };
+        caller.check_node(&first.node_id).map_err(refuse)?;
         let mut session = match handle.connect_agent(first).await {
             Ok(session) => session,
             Err(failure) => {
@@ -73,12 +78,15 @@ fn orders(
                 return;
             }
         };
-        let answer = session.orders.borrow_and_update().clone();
+        let answer = session.orders.borrow_and_update().to_wire();
         yield answer;
         loop {
             match streams::next(&shutdown, happened(&mut session, &mut reports)).await?? {
                 // Its answer comes through the orders, which change with every report.
-                Happened::Reported(report) => session.reports.report(report).await.map_err(refuse)?,
+                Happened::Reported(report) => {
+                    caller.check_node(&report.node_id).map_err(refuse)?;
+                    session.reports.report(report).await.map_err(refuse)?;
+                }
                 Happened::Ordered(orders) => yield orders,
                 Happened::Over => break,
             }
@@ -103,7 +111,7 @@ async fn happened(
         // Orders change with reports at most, so that these are read as well.
         biased;
         changed = session.orders.changed() => Ok(match changed {
-            Ok(()) => Happened::Ordered(session.orders.borrow_and_update().clone()),
+            Ok(()) => Happened::Ordered(session.orders.borrow_and_update().to_wire()),
             Err(_) => Happened::Over,
         }),
         report = reports.message() => Ok(report?.map_or(Happened::Over, Happened::Reported)),

@@ -4,8 +4,10 @@ use kindred_proto::{
     failure::{Failure, Reason},
     ids::{CheckpointId, Generation, JobId},
     job_spec::AnySpec,
+    listing::{Filter, JOB_COLUMNS, Order},
     v1::{self, job_service_server::JobService},
 };
+use prost::Message;
 use tokio_stream::StreamExt;
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, async_trait, codegen::BoxStream};
@@ -14,10 +16,11 @@ use uuid::Uuid;
 use super::{
     answer,
     page::{self, Bounds, Pages},
-    streams,
+    streams, update,
 };
 use crate::{
-    engine::{Handle, JobQuery, LogQuery, MetricCursor, MetricQuery},
+    access::Caller,
+    engine::{Handle, JobQuery, LineNumber, Lines, LogQuery, MetricCursor, MetricQuery, Place},
     model::Fork,
 };
 
@@ -39,7 +42,8 @@ impl JobService for Jobs {
         &self,
         request: Request<v1::CreateJobRequest>,
     ) -> Result<Response<v1::CreateJobResponse>, Status> {
-        answer(self.create(request.into_inner())).await
+        let caller = Caller::of(&request);
+        answer(self.create(&caller, request.into_inner())).await
     }
 
     async fn get_job(
@@ -54,17 +58,29 @@ impl JobService for Jobs {
         &self,
         request: Request<v1::ListJobsRequest>,
     ) -> Result<Response<v1::ListJobsResponse>, Status> {
-        answer(self.list(request.into_inner())).await
+        let caller = Caller::of(&request);
+        answer(self.list(caller.project(), request.into_inner())).await
+    }
+
+    async fn update_job(
+        &self,
+        request: Request<v1::UpdateJobRequest>,
+    ) -> Result<Response<v1::UpdateJobResponse>, Status> {
+        let handle = self.by_caller(&request);
+        let request = request.into_inner();
+        answer(async { Ok(v1::UpdateJobResponse { job: Some(update::update(&handle, request).await?) }) })
+            .await
     }
 
     async fn cancel_job(
         &self,
         request: Request<v1::CancelJobRequest>,
     ) -> Result<Response<v1::CancelJobResponse>, Status> {
+        let handle = self.by_caller(&request);
         let request = request.into_inner();
         answer(async {
             check_request_id(&request.request_id)?;
-            let job = self.handle.cancel_job(&JobId::new(request.job_id), &request.reason).await?;
+            let job = handle.cancel_job(&JobId::new(request.job_id), &request.reason).await?;
             Ok(v1::CancelJobResponse { job: Some(job) })
         })
         .await
@@ -74,10 +90,11 @@ impl JobService for Jobs {
         &self,
         request: Request<v1::SuspendJobRequest>,
     ) -> Result<Response<v1::SuspendJobResponse>, Status> {
+        let handle = self.by_caller(&request);
         let request = request.into_inner();
         answer(async {
             check_request_id(&request.request_id)?;
-            let job = self.handle.suspend_job(&JobId::new(request.job_id), &request.reason).await?;
+            let job = handle.suspend_job(&JobId::new(request.job_id), &request.reason).await?;
             Ok(v1::SuspendJobResponse { job: Some(job) })
         })
         .await
@@ -87,10 +104,11 @@ impl JobService for Jobs {
         &self,
         request: Request<v1::ResumeJobRequest>,
     ) -> Result<Response<v1::ResumeJobResponse>, Status> {
+        let handle = self.by_caller(&request);
         let request = request.into_inner();
         answer(async {
             check_request_id(&request.request_id)?;
-            let job = self.handle.resume_job(&JobId::new(request.job_id)).await?;
+            let job = handle.resume_job(&JobId::new(request.job_id)).await?;
             Ok(v1::ResumeJobResponse { job: Some(job) })
         })
         .await
@@ -102,9 +120,10 @@ impl JobService for Jobs {
         &self,
         request: Request<v1::WatchJobRequest>,
     ) -> Result<Response<Self::WatchJobStream>, Status> {
-        let job_id = JobId::new(request.into_inner().job_id);
-        let jobs = answer(self.handle.watch_job(&job_id)).await?.into_inner();
-        let answers = jobs.map(|job| v1::WatchJobResponse { job: Some(job) });
+        let v1::WatchJobRequest { job_id, after } = request.into_inner();
+        let jobs = answer(self.handle.watch_job(&JobId::new(job_id))).await?.into_inner();
+        let answers = jobs.map(|job| v1::WatchJobResponse { resume_marker: marker(&job), job: Some(job) });
+        let answers = answers.skip_while(move |answer| answer.resume_marker == after);
         Ok(Response::new(streams::newest_until(self.shutdown.clone(), answers)))
     }
 
@@ -117,12 +136,16 @@ impl JobService for Jobs {
         let request = request.into_inner();
         let query = LogQuery {
             tail: (request.tail > 0).then(|| request.tail.into()),
+            after: LineNumber::from_wire(request.after_line),
             min_level: request.min_level(),
             follow: request.follow,
         };
         let job_id = JobId::new(request.job_id);
         let batches = answer(self.handle.read_logs(&job_id, query)).await?.into_inner();
-        let answers = batches.map(|lines| Ok(v1::ReadLogsResponse { lines: lines? }));
+        let answers = batches.map(|batch| {
+            let Lines { lines, last } = batch?;
+            Ok(v1::ReadLogsResponse { lines, last_line: last.to_wire() })
+        });
         Ok(Response::new(streams::until(self.shutdown.clone(), answers)))
     }
 
@@ -161,15 +184,27 @@ impl JobService for Jobs {
         .await
     }
 
+    async fn explain_job(
+        &self,
+        request: Request<v1::ExplainJobRequest>,
+    ) -> Result<Response<v1::ExplainJobResponse>, Status> {
+        let job_id = JobId::new(request.into_inner().job_id);
+        answer(async {
+            Ok(v1::ExplainJobResponse { explanation: Some(self.handle.explain_job(&job_id).await?) })
+        })
+        .await
+    }
+
     async fn pin_checkpoint(
         &self,
         request: Request<v1::PinCheckpointRequest>,
     ) -> Result<Response<v1::PinCheckpointResponse>, Status> {
+        let handle = self.by_caller(&request);
         let request = request.into_inner();
         answer(async {
             check_request_id(&request.request_id)?;
             let (job_id, id) = (JobId::new(request.job_id), CheckpointId::new(request.checkpoint_id));
-            let checkpoint = self.handle.pin_checkpoint(&job_id, &id, !request.unpin).await?;
+            let checkpoint = handle.pin_checkpoint(&job_id, &id, !request.unpin).await?;
             Ok(v1::PinCheckpointResponse { checkpoint: Some(checkpoint) })
         })
         .await
@@ -177,30 +212,59 @@ impl JobService for Jobs {
 }
 
 impl Jobs {
-    async fn create(&self, request: v1::CreateJobRequest) -> Result<v1::CreateJobResponse, Failure> {
+    /// The engine, for whoever sent this.
+    fn by_caller<T>(&self, request: &Request<T>) -> Handle {
+        self.handle.by(&Caller::of(request).name())
+    }
+
+    async fn create(
+        &self,
+        caller: &Caller,
+        request: v1::CreateJobRequest,
+    ) -> Result<v1::CreateJobResponse, Failure> {
         check_request_id(&request.request_id)?;
         let wire = request.spec.ok_or_else(|| invalid("spec", "is required"))?;
         let spec = AnySpec::check(&wire)?;
         let fork = request.fork_of.map(fork);
-        let job = match (request.validate_only, fork) {
-            (true, fork) => {
-                if let Some(fork) = fork {
-                    self.handle.check_fork(&spec, fork).await?;
-                }
-                v1::Job { spec: Some(spec.to_wire()), ..Default::default() }
-            }
-            (false, None) => self.handle.create_job(&spec, &request.request_id).await?,
-            (false, Some(fork)) => self.handle.fork_job(&spec, &request.request_id, fork).await?,
+        if request.validate_only {
+            return self.validate(&spec, fork).await;
+        }
+        let handle = self.handle.by(&caller.name());
+        let job = match fork {
+            None => handle.create_job(&spec, &request.request_id).await?,
+            Some(fork) => handle.fork_job(&spec, &request.request_id, fork).await?,
         };
-        Ok(v1::CreateJobResponse { job: Some(job) })
+        Ok(v1::CreateJobResponse { job: Some(job), explanation: None })
     }
 
-    async fn list(&self, request: v1::ListJobsRequest) -> Result<v1::ListJobsResponse, Failure> {
-        let pages = Pages::new("jobs", &request.states, request.page_size, JOBS);
-        let after = pages.cursor(&request.page_token)?.map(JobId::new);
-        let query = JobQuery { states: request.states().collect(), after, limit: pages.limit };
+    /// Stores nothing: says what the job is with every default, and what would become of it now.
+    async fn validate(&self, spec: &AnySpec, fork: Option<Fork>) -> Result<v1::CreateJobResponse, Failure> {
+        self.handle.check_job(spec, fork).await?;
+        let explanation = Some(self.handle.explain_spec(spec).await?);
+        let job = Some(v1::Job { spec: Some(spec.to_wire()), ..Default::default() });
+        Ok(v1::CreateJobResponse { job, explanation })
+    }
+
+    async fn list(
+        &self,
+        project: Option<&str>,
+        request: v1::ListJobsRequest,
+    ) -> Result<v1::ListJobsResponse, Failure> {
+        let listing = (&request.states, project, &request.filter, &request.order_by);
+        let pages = Pages::new("jobs", listing, request.page_size, JOBS);
+        let after = pages.cursor(&request.page_token)?.map(place).transpose()?;
+        let query = JobQuery {
+            states: request.states().collect(),
+            project: project.map(str::to_owned),
+            filter: Filter::parse(&request.filter, JOB_COLUMNS).map_err(|error| error.in_field("filter"))?,
+            order: Order::parse(&request.order_by, JOB_COLUMNS)
+                .map_err(|error| error.in_field("order_by"))?,
+            after,
+            limit: pages.limit,
+        };
         let page = self.handle.list_jobs(query).await?;
-        let next_page_token = pages.token(page.next.as_ref().map(JobId::as_str));
+        let next = page.next.map(|next| serde_json::to_string(&next).expect("numbers and text are JSON"));
+        let next_page_token = pages.token(next.as_deref());
         Ok(v1::ListJobsResponse { jobs: page.jobs, next_page_token })
     }
 
@@ -227,13 +291,23 @@ fn fork(wire: v1::create_job_request::ForkOf) -> Fork {
     Fork { job_id: JobId::new(wire.job_id), checkpoint: (!id.is_empty()).then(|| CheckpointId::new(id)) }
 }
 
+/// Says the same as long as nothing about the job is new, also after a restart.
+fn marker(job: &v1::Job) -> String {
+    let progress = job.progress.as_ref().map(Message::encode_to_vec);
+    format!("{}-{:016x}", job.revision, page::digest((progress, &job.reason)))
+}
+
+fn place(text: &str) -> Result<Place, Failure> {
+    serde_json::from_str(text).map_err(|_| page::invalid())
+}
+
 fn metric_cursor(text: &str) -> Result<MetricCursor, Failure> {
     let (step, series) = text.split_once(':').ok_or_else(page::invalid)?;
     let step = step.parse().map_err(|_| page::invalid())?;
     Ok(MetricCursor { series: series.to_owned(), step })
 }
 
-fn check_request_id(request_id: &str) -> Result<(), Failure> {
+pub(super) fn check_request_id(request_id: &str) -> Result<(), Failure> {
     if request_id.is_empty() || Uuid::try_parse(request_id).is_ok() {
         return Ok(());
     }

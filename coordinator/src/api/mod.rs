@@ -1,14 +1,15 @@
 //! The services over gRPC: requests in, events out, answers back. No decisions.
 //!
-//! Jobs and nodes are for users, `agents` for workers; health and reflection stand beside them on the same port.
+//! Jobs, nodes, events and access are for users, `agents` for workers; health and reflection stand beside them on the same port.
 
-use std::{future::Future, io, time::Duration};
+use std::{future::Future, io, sync::Arc, time::Duration};
 
 use kindred_proto::{
     failure::{Failure, Kind, Reason},
     v1::{
-        agent_service_server::AgentServiceServer, job_service_server::JobServiceServer,
-        node_service_server::NodeServiceServer,
+        access_service_server::AccessServiceServer, agent_service_server::AgentServiceServer,
+        event_service_server::EventServiceServer, job_service_server::JobServiceServer,
+        join_service_server::JoinServiceServer, node_service_server::NodeServiceServer,
     },
 };
 use tokio::{
@@ -26,14 +27,25 @@ use tonic::{
     },
 };
 
-use crate::{engine::Handle, rendezvous::Rendezvous};
+use crate::{
+    access::{Gate, Security, audit},
+    engine::Handle,
+    rendezvous::Rendezvous,
+};
 
+mod access;
 mod agents;
+mod events;
+mod first_token;
+mod follower;
+mod guard;
 mod jobs;
+mod joining;
 mod nodes;
 mod page;
 mod probes;
 mod streams;
+mod update;
 
 /// How long open calls may take after the reason to stop has come.
 pub const GRACE: Duration = Duration::from_secs(5);
@@ -48,6 +60,8 @@ const PING_EVERY: Duration = Duration::from_secs(30);
 const PING_TIMEOUT: Duration = Duration::from_secs(10);
 const MAX_STREAMS_PER_CONNECTION: u32 = 1024;
 
+pub use follower::follow;
+
 /// Why the services could not be served.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -57,11 +71,39 @@ pub enum Error {
     /// The built-in descriptors cannot be read.
     #[error("describe the services: {0}")]
     Descriptors(String),
+    /// The audit events cannot be kept.
+    #[error(transparent)]
+    Audit(#[from] audit::Error),
+    /// No token can be made for the first admin.
+    #[error("make the first token: {0}")]
+    FirstToken(String),
 }
 
 /// Serves until `shutdown`: then every stream is ended, calls are drained, and after [`GRACE`] the rest is cut.
 pub async fn serve(handle: Handle, listener: TcpListener, shutdown: CancellationToken) -> Result<(), Error> {
-    serve_on(handle, TcpIncoming::from(listener).with_nodelay(Some(true)), shutdown).await
+    serve_on(handle, incoming(listener), shutdown).await
+}
+
+/// As [`serve`], with TLS, and a token or certificate with every call.
+///
+/// # Errors
+/// As for [`serve`], and when the audit events or the first token cannot be written.
+pub async fn serve_secured(
+    handle: Handle,
+    security: Arc<Security>,
+    listener: TcpListener,
+    shutdown: CancellationToken,
+) -> Result<(), Error> {
+    let audit = audit::Audit::open(&security.audit_file).await?;
+    first_token::make(&handle, &security).await?;
+    let gate = Gate::closed(handle.clone(), audit.clone());
+    let server = Server::builder().tls_config(security.tls())?;
+    let secured = Some(access::Secured { security, audit });
+    serve_behind(gate, server, handle, secured, incoming(listener), shutdown).await
+}
+
+fn incoming(listener: TcpListener) -> TcpIncoming {
+    TcpIncoming::from(listener).with_nodelay(Some(true))
 }
 
 /// As [`serve`], over connections of any kind.
@@ -76,16 +118,38 @@ pub async fn serve_on<C>(
 where
     C: AsyncRead + AsyncWrite + Connected + Unpin + Send + 'static,
 {
-    let jobs = jobs::Jobs { handle: handle.clone(), shutdown: shutdown.clone() };
+    serve_behind(Gate::default(), Server::builder(), handle, None, incoming, shutdown).await
+}
+
+async fn serve_behind<C>(
+    gate: Gate,
+    server: Server,
+    handle: Handle,
+    secured: Option<access::Secured>,
+    incoming: impl Stream<Item = io::Result<C>>,
+    shutdown: CancellationToken,
+) -> Result<(), Error>
+where
+    C: AsyncRead + AsyncWrite + Connected + Unpin + Send + 'static,
+{
+    let jobs = guard::GuardedJobs(jobs::Jobs { handle: handle.clone(), shutdown: shutdown.clone() });
     let nodes = nodes::Nodes { handle: handle.clone() };
-    let agents = agents::Agents { handle, rendezvous: Rendezvous::default(), shutdown: shutdown.clone() };
+    let access = access::AccessApi { handle: handle.clone(), secured: secured.clone() };
+    let events = events::EventsApi { handle: handle.clone(), shutdown: shutdown.clone() };
+    let (rendezvous, ends) = (Rendezvous::default(), shutdown.clone());
+    let joining = joining::Joining { handle: handle.clone(), secured };
+    let agents = agents::Agents { handle, rendezvous, shutdown: ends };
     let (health, health_service) = probes::health().await;
-    let server = Server::builder()
+    let server = server
+        .layer(gate)
         .http2_keepalive_interval(Some(PING_EVERY))
         .http2_keepalive_timeout(Some(PING_TIMEOUT))
         .max_concurrent_streams(MAX_STREAMS_PER_CONNECTION)
         .add_service(JobServiceServer::new(jobs).max_decoding_message_size(MAX_REQUEST_BYTES))
         .add_service(NodeServiceServer::new(nodes).max_decoding_message_size(MAX_REQUEST_BYTES))
+        .add_service(EventServiceServer::new(events).max_decoding_message_size(MAX_REQUEST_BYTES))
+        .add_service(AccessServiceServer::new(access).max_decoding_message_size(MAX_REQUEST_BYTES))
+        .add_service(JoinServiceServer::new(joining).max_decoding_message_size(MAX_REQUEST_BYTES))
         .add_service(AgentServiceServer::new(agents).max_decoding_message_size(MAX_REPORT_BYTES))
         .add_service(health_service)
         .add_service(probes::reflection_v1()?)

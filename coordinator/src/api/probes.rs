@@ -3,8 +3,9 @@
 use kindred_proto::{
     DESCRIPTORS,
     v1::{
-        agent_service_server::AgentServiceServer, job_service_server::JobServiceServer,
-        node_service_server::NodeServiceServer,
+        access_service_server::AccessServiceServer, agent_service_server::AgentServiceServer,
+        event_service_server::EventServiceServer, job_service_server::JobServiceServer,
+        join_service_server::JoinServiceServer, node_service_server::NodeServiceServer,
     },
 };
 use prost::Message;
@@ -17,24 +18,39 @@ use tonic_health::{
 };
 use tonic_reflection::server::{Builder, v1, v1alpha};
 
-use super::{Error, agents::Agents, jobs::Jobs, nodes::Nodes};
+use super::{
+    Error, access::AccessApi, agents::Agents, events::EventsApi, jobs::Jobs, joining::Joining, nodes::Nodes,
+};
 
 /// Services whose state is told, and the empty name that stands for the whole server.
-const SERVICES: [&str; 4] = [
+const SERVICES: [&str; 7] = [
     "",
     <JobServiceServer<Jobs> as NamedService>::NAME,
     <NodeServiceServer<Nodes> as NamedService>::NAME,
+    <EventServiceServer<EventsApi> as NamedService>::NAME,
+    <AccessServiceServer<AccessApi> as NamedService>::NAME,
+    <JoinServiceServer<Joining> as NamedService>::NAME,
     <AgentServiceServer<Agents> as NamedService>::NAME,
 ];
 
-/// The file that describes what agents call; no business of users.
-const PRIVATE_FILE: &str = "kindred/v1/agent_service.proto";
+/// The files that describe what agents call; no business of users.
+const PRIVATE_FILES: [&str; 2] = ["kindred/v1/agent_service.proto", "kindred/v1/join_service.proto"];
 
 /// The health service, with every service serving.
 pub async fn health() -> (HealthReporter, HealthServer<impl Health>) {
     let (reporter, service) = tonic_health::server::health_reporter();
     for name in SERVICES {
         reporter.set_service_status(name, ServingStatus::Serving).await;
+    }
+    (reporter, service)
+}
+
+/// The health service of a coordinator that does not lead: the server is well, and serves nothing.
+pub async fn health_of_follower() -> (HealthReporter, HealthServer<impl Health>) {
+    let (reporter, service) = tonic_health::server::health_reporter();
+    for name in SERVICES {
+        let status = if name.is_empty() { ServingStatus::Serving } else { ServingStatus::NotServing };
+        reporter.set_service_status(name, status).await;
     }
     (reporter, service)
 }
@@ -60,7 +76,7 @@ pub fn reflection_v1alpha() -> Result<v1alpha::ServerReflectionServer<impl v1alp
 
 fn reflection() -> Result<Builder<'static>, Error> {
     let mut files = FileDescriptorSet::decode(DESCRIPTORS).map_err(unreadable)?;
-    files.file.retain(|file| file.name() != PRIVATE_FILE);
+    files.file.retain(|file| !PRIVATE_FILES.contains(&file.name()));
     Ok(Builder::configure()
         .register_file_descriptor_set(files)
         .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET))

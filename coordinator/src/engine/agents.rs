@@ -1,6 +1,9 @@
 //! All open streams of agents: what they said, and the orders that answer it.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use kindred_proto::{ids::NodeId, v1};
 use tokio::sync::watch;
@@ -13,7 +16,7 @@ use super::{
 };
 use crate::{
     config::Config,
-    model::{Model, Observation, Timestamp},
+    model::{Model, Observation, Order, Timestamp},
 };
 
 /// Names one stream among all of this coordinator's life.
@@ -23,12 +26,33 @@ pub(super) struct SessionId {
     number: u64,
 }
 
+/// What an agent is told.
+#[derive(Clone, Debug)]
+pub struct Orders {
+    /// All but the ranks.
+    pub head: v1::AgentOrders,
+    /// What it should do with each rank.
+    pub ranks: Vec<Order>,
+}
+
+impl Orders {
+    /// As the agent gets it.
+    pub fn to_wire(&self) -> v1::AgentOrders {
+        v1::AgentOrders { ranks: self.ranks.iter().map(Order::to_wire).collect(), ..self.head.clone() }
+    }
+}
+
 /// All open streams.
+#[derive(Default)]
 pub(super) struct Agents {
     /// What all orders begin with.
     blank: v1::AgentOrders,
     sessions: BTreeMap<NodeId, Session>,
     n_sessions: u64,
+    /// Those that have said something that no orders answer yet.
+    due: BTreeSet<NodeId>,
+    /// Those of them that were told nothing yet.
+    fresh: BTreeSet<NodeId>,
     /// Streams that were let in and not told so: their first orders come first.
     welcomes: Vec<(Reply<Connected>, Connected)>,
 }
@@ -36,11 +60,9 @@ pub(super) struct Agents {
 struct Session {
     number: u64,
     incarnation: String,
-    orders: watch::Sender<v1::AgentOrders>,
+    orders: watch::Sender<Orders>,
     reports_seen: u64,
     telemetry_acknowledged: u64,
-    /// True when something was heard that no orders answer yet.
-    is_due: bool,
     /// True when the agent has said good-bye.
     is_leaving: bool,
 }
@@ -58,7 +80,7 @@ impl Agents {
             collective_timeout_ms: millis(config.timing.collective_timeout),
             ..Default::default()
         };
-        Self { blank, sessions: BTreeMap::new(), n_sessions: 0, welcomes: vec![] }
+        Self { blank, ..Self::default() }
     }
 
     /// Lets a stream in; it takes the place of an older one of the same node.
@@ -75,17 +97,17 @@ impl Agents {
         let node_id = NodeId::new(reported.report.node_id.as_str());
         self.n_sessions += 1;
         let session = SessionId { node_id: node_id.clone(), number: self.n_sessions };
-        let (orders, receiver) = watch::channel(v1::AgentOrders::default());
+        let (orders, receiver) = watch::channel(Orders { head: self.blank.clone(), ranks: vec![] });
         let opened = Session {
             number: session.number,
             incarnation: reported.report.incarnation.clone(),
             orders,
             reports_seen: 0,
             telemetry_acknowledged: 0,
-            is_due: true,
             is_leaving: false,
         };
         info!(%node_id, incarnation = opened.incarnation, "agent connected");
+        self.fresh.insert(node_id.clone());
         self.sessions.insert(node_id, opened);
         self.report(now, model, session.clone(), reported);
         self.welcomes.push((reply, Connected { session, orders: receiver }));
@@ -101,8 +123,8 @@ impl Agents {
         }
         open.reports_seen += 1;
         open.telemetry_acknowledged = open.telemetry_acknowledged.max(reported.telemetry_acknowledged);
-        open.is_due = true;
         open.is_leaving = reported.report.leaving;
+        self.due.insert(session.node_id);
         model.observe(now, Observation::Reported(Box::new(reported.report)));
     }
 
@@ -121,18 +143,17 @@ impl Agents {
         });
     }
 
-    /// Answers every stream that said something, and every stream when the state has changed.
-    pub fn publish(&mut self, model: &Model, has_changed: bool) {
-        for (node_id, session) in &mut self.sessions {
-            if session.is_due || has_changed {
-                session.is_due = false;
-                let orders = v1::AgentOrders {
-                    ranks: model.orders(node_id),
-                    telemetry_acknowledged: session.telemetry_acknowledged,
-                    reports_seen: session.reports_seen,
-                    ..self.blank.clone()
-                };
-                session.send(orders);
+    /// Answers every stream that said something, and tells every agent what is new.
+    pub fn publish(&mut self, model: &mut Model) {
+        let told = model.take_told().into_iter().chain(std::mem::take(&mut self.fresh));
+        for node_id in told {
+            if let Some(session) = self.sessions.get(&node_id) {
+                session.order(model.orders(&node_id));
+            }
+        }
+        for node_id in std::mem::take(&mut self.due) {
+            if let Some(session) = self.sessions.get(&node_id) {
+                session.answer();
             }
         }
         for (reply, connected) in self.welcomes.drain(..) {
@@ -142,11 +163,19 @@ impl Agents {
 }
 
 impl Session {
-    fn send(&self, orders: v1::AgentOrders) {
+    fn order(&self, ranks: Vec<Order>) {
         self.orders.send_if_modified(|sent| {
-            let has_changed = *sent != orders;
-            *sent = orders;
+            let has_changed = sent.ranks != ranks;
+            // Also when they say the same: they hold on to their jobs as they were.
+            sent.ranks = ranks;
             has_changed
+        });
+    }
+
+    fn answer(&self) {
+        self.orders.send_modify(|sent| {
+            sent.head.reports_seen = self.reports_seen;
+            sent.head.telemetry_acknowledged = self.telemetry_acknowledged;
         });
     }
 }

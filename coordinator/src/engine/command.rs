@@ -1,9 +1,18 @@
 //! What handles ask of the engine.
 
-use kindred_proto::{failure::Failure, ids::JobId, v1};
+use std::sync::Arc;
+
+use kindred_proto::{
+    failure::Failure,
+    ids::{JobId, NodeId},
+    v1,
+};
 use tokio::sync::{oneshot, watch};
 
-use super::{agents::SessionId, intake::Reported};
+use super::{
+    agents::{Orders, SessionId},
+    intake::Reported,
+};
 use crate::model::{Event, Model, Timestamp};
 
 /// Where an answer goes.
@@ -11,8 +20,8 @@ pub(super) type Reply<T> = oneshot::Sender<Result<T, Failure>>;
 
 /// Something to do in the next turn.
 pub(super) enum Command {
-    /// A user's wish; answered with the job once it is stored.
-    Wish { event: Event, reply: Reply<v1::Job> },
+    /// A user's wish; answered once it is stored.
+    Wish { event: Event, answer: Answer, caller: Arc<str> },
     /// A question; answered from what is stored.
     Ask(Box<dyn Question>),
     /// The job as it is, and as it will be.
@@ -23,10 +32,30 @@ pub(super) enum Command {
     Report { session: SessionId, report: Box<Reported> },
 }
 
+/// What a wish is answered with.
+pub(super) enum Answer {
+    /// The job that it is about.
+    Job(Reply<v1::Job>),
+    /// The node that it is about.
+    Node { node_id: NodeId, reply: Reply<v1::Node> },
+    /// That it is done.
+    Done(Reply<()>),
+}
+
+impl Answer {
+    pub fn refuse(self, failure: Failure) {
+        match self {
+            Self::Job(reply) => send(reply, Err(failure)),
+            Self::Node { reply, .. } => send(reply, Err(failure)),
+            Self::Done(reply) => send(reply, Err(failure)),
+        }
+    }
+}
+
 /// A stream of an agent that was let in.
 pub(super) struct Connected {
     pub session: SessionId,
-    pub orders: watch::Receiver<v1::AgentOrders>,
+    pub orders: watch::Receiver<Orders>,
 }
 
 /// Reads the model and replies.
@@ -60,7 +89,7 @@ impl Command {
     /// Tells whoever waits that it will not be done.
     pub fn refuse(self, failure: Failure) {
         match self {
-            Self::Wish { reply, .. } => send(reply, Err(failure)),
+            Self::Wish { answer, .. } => answer.refuse(failure),
             Self::Ask(question) => question.refuse(failure),
             Self::Watch { reply, .. } => send(reply, Err(failure)),
             Self::Connect { reply, .. } => send(reply, Err(failure)),

@@ -1,9 +1,11 @@
 //! The way to the engine.
 
+use std::sync::Arc;
+
 use async_stream::{stream, try_stream};
 use kindred_proto::{
-    failure::{Failure, Reason},
-    ids::{CheckpointId, Generation, JobId, NodeId},
+    failure::Failure,
+    ids::{CheckpointId, Generation, JobId},
     job_spec::AnySpec,
     v1,
 };
@@ -12,15 +14,17 @@ use tokio_stream::{Stream, StreamExt, wrappers::WatchStream};
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    command::{Asked, Command, Reply},
+    command::{Answer, Asked, Command, Reply},
+    events::EventReader,
+    line_limit::LineLimit,
     log_reader::LogReader,
-    publish::{self, OpenGenerations},
+    publish::{self, OpenGenerations, Published},
     session::AgentSession,
     shutting_down,
 };
 use crate::{
-    model::{Event, Fork, JobState, Model, Submission, Timestamp},
-    telemetry::{LogQuery, MetricPage, MetricQuery, Telemetry},
+    model::{Event, Fork, Model, Submission, Timestamp, access::Access},
+    telemetry::{Lines, LogQuery, MetricPage, MetricQuery, Telemetry},
 };
 
 /// Cheap handle to the engine; every call is answered from what is stored.
@@ -32,35 +36,36 @@ pub struct Handle {
     inbox: mpsc::Sender<Command>,
     telemetry: Telemetry,
     open: watch::Receiver<OpenGenerations>,
-}
-
-/// Which jobs to list.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct JobQuery {
-    /// Only jobs in one of these states; empty for all.
-    pub states: Vec<v1::JobState>,
-    /// Go on after this job.
-    pub after: Option<JobId>,
-    /// At most so many.
-    pub limit: usize,
-}
-
-/// Some jobs, newest first.
-#[derive(Clone, Debug, PartialEq)]
-pub struct JobPage {
-    /// The jobs.
-    pub jobs: Vec<v1::Job>,
-    /// Where the next page goes on; none on the last one.
-    pub next: Option<JobId>,
+    access: watch::Receiver<Arc<Access>>,
+    lines: LineLimit,
+    events: EventReader,
+    caller: Arc<str>,
 }
 
 impl Handle {
     pub(super) fn new(
         inbox: mpsc::Sender<Command>,
         telemetry: Telemetry,
-        open: watch::Receiver<OpenGenerations>,
+        published: &Published,
+        events: EventReader,
     ) -> Self {
-        Self { inbox, telemetry, open }
+        let (open, access) = published.subscribe();
+        Self { inbox, telemetry, open, access, lines: LineLimit::default(), events, caller: "".into() }
+    }
+
+    /// The same for someone: events of what is wished for through it name them.
+    #[must_use]
+    pub fn by(&self, caller: &str) -> Self {
+        Self { caller: caller.into(), ..self.clone() }
+    }
+
+    pub(super) fn caller(&self) -> Arc<str> {
+        self.caller.clone()
+    }
+
+    /// The events that are kept.
+    pub fn events(&self) -> &EventReader {
+        &self.events
     }
 
     /// Stores a new job. The same `request_id` again gives the same job; an empty one names no request.
@@ -81,13 +86,17 @@ impl Handle {
         self.wish(Event::Submitted { request_id, submission, fork }).await
     }
 
-    /// Whether a job could be forked so.
+    /// Whether a job could be handed in so.
     ///
     /// # Errors
     /// As [`Handle::fork_job`].
-    pub async fn check_fork(&self, spec: &AnySpec, fork: Fork) -> Result<(), Failure> {
+    pub async fn check_job(&self, spec: &AnySpec, fork: Option<Fork>) -> Result<(), Failure> {
         let submission = Submission::new(spec);
-        self.ask(move |_, model| model.fork_source(&submission, &fork).map(drop)).await
+        self.ask(move |_, model| {
+            model.check_queue(&submission)?;
+            fork.map_or(Ok(()), |fork| model.fork_source(&submission, &fork).map(drop))
+        })
+        .await
     }
 
     pub(super) async fn submit(&self, submission: Submission, request_id: &str) -> Result<v1::Job, Failure> {
@@ -126,14 +135,6 @@ impl Handle {
     pub async fn get_job(&self, job_id: &JobId) -> Result<v1::Job, Failure> {
         let job_id = job_id.clone();
         self.ask(move |now, model| model.job(&job_id).map(|job| model.job_view_at(now, job))).await
-    }
-
-    /// One page of jobs, newest first.
-    ///
-    /// # Errors
-    /// Only when the engine is gone.
-    pub async fn list_jobs(&self, query: JobQuery) -> Result<JobPage, Failure> {
-        self.ask(move |now, model| Ok(list_jobs(now, model, &query))).await
     }
 
     /// A job as it is, then again at every change; a slow reader misses states in between. Ends after a terminal
@@ -197,30 +198,6 @@ impl Handle {
         Ok(v1::Checkpoint { pinned: is_pinned, ..known })
     }
 
-    /// All nodes, by id.
-    ///
-    /// # Errors
-    /// Only when the engine is gone.
-    pub async fn list_nodes(&self) -> Result<Vec<v1::Node>, Failure> {
-        self.ask(|now, model| Ok(model.state().nodes().map(|node| model.node_view(now, node)).collect()))
-            .await
-    }
-
-    /// One node.
-    ///
-    /// # Errors
-    /// `NODE_NOT_FOUND`.
-    pub async fn get_node(&self, node_id: &NodeId) -> Result<v1::Node, Failure> {
-        let node_id = node_id.clone();
-        self.ask(move |now, model| {
-            let node = model.state().node(&node_id).map(|node| model.node_view(now, node));
-            node.ok_or_else(|| {
-                Failure::new(Reason::NodeNotFound, format!("there is no node {node_id}")).about("node_id")
-            })
-        })
-        .await
-    }
-
     /// Lets an agent in with the first report of its stream.
     ///
     /// # Errors
@@ -231,7 +208,7 @@ impl Handle {
         let report = first.clone();
         self.ask(move |_, model| model.check_report(&report)).await?;
         first.telemetry = telemetry;
-        AgentSession::open(self.inbox.clone(), self.telemetry.clone(), first).await
+        AgentSession::open(self.inbox.clone(), self.telemetry.clone(), self.lines.clone(), first).await
     }
 
     /// A token that is cancelled when the generation ends; while it is not, its ranks may meet.
@@ -244,6 +221,11 @@ impl Handle {
         generation: Generation,
     ) -> Result<CancellationToken, Failure> {
         publish::find(&self.open.borrow(), job_id, generation)
+    }
+
+    /// Who may call, as it is stored.
+    pub fn access(&self) -> Arc<Access> {
+        self.access.borrow().clone()
     }
 
     /// The store of metric points and log lines.
@@ -269,7 +251,7 @@ impl Handle {
         &self,
         job_id: &JobId,
         query: LogQuery,
-    ) -> Result<impl Stream<Item = Result<Vec<v1::LogLine>, Failure>> + Send + 'static, Failure> {
+    ) -> Result<impl Stream<Item = Result<Lines, Failure>> + Send + 'static, Failure> {
         let watched = job_id.clone();
         let job = self.call(|reply| Command::Watch { job_id: watched, reply }).await?;
         let mut reader = LogReader::open(self.telemetry.clone(), job_id.clone(), query, job).await?;
@@ -280,32 +262,23 @@ impl Handle {
         })
     }
 
-    async fn wish(&self, event: Event) -> Result<v1::Job, Failure> {
-        self.call(|reply| Command::Wish { event, reply }).await
+    pub(super) async fn wish(&self, event: Event) -> Result<v1::Job, Failure> {
+        let caller = self.caller();
+        self.call(|reply| Command::Wish { event, answer: Answer::Job(reply), caller }).await
     }
 
-    async fn ask<T: Send + 'static>(
+    pub(super) async fn ask<T: Send + 'static>(
         &self,
         read: impl FnOnce(Timestamp, &Model) -> Result<T, Failure> + Send + 'static,
     ) -> Result<T, Failure> {
         self.call(|reply| Command::Ask(Box::new(Asked { read, reply }))).await
     }
 
-    async fn call<T>(&self, command: impl FnOnce(Reply<T>) -> Command) -> Result<T, Failure> {
+    pub(super) async fn call<T>(&self, command: impl FnOnce(Reply<T>) -> Command) -> Result<T, Failure> {
         let (reply, answer) = oneshot::channel();
         self.inbox.send(command(reply)).await.map_err(|_| shutting_down())?;
         answer.await.map_err(|_| shutting_down())?
     }
-}
-
-fn list_jobs(now: Timestamp, model: &Model, query: &JobQuery) -> JobPage {
-    let is_wanted = |state: JobState| query.states.is_empty() || query.states.contains(&state.into());
-    let jobs = model.state().jobs_before(query.after.as_ref()).filter(|job| is_wanted(job.state));
-    let mut found: Vec<_> = jobs.take(query.limit.saturating_add(1)).collect();
-    let has_more = found.len() > query.limit;
-    found.truncate(query.limit);
-    let next = found.last().filter(|_| has_more).map(|job| job.id.clone());
-    JobPage { jobs: found.into_iter().map(|job| model.job_view_at(now, job)).collect(), next }
 }
 
 /// True when nothing follows.

@@ -9,6 +9,7 @@ use kindred_proto::{
 use tokio::time::timeout;
 use tracing::{info, warn};
 
+use super::line_limit::LineLimit;
 use crate::telemetry::Telemetry;
 
 /// Longest time that storing telemetry may hold up a report, which renews the lease.
@@ -27,18 +28,20 @@ pub(super) struct Reported {
 /// batch that could not be stored nothing later is taken, or the acknowledgement of that would lose this one.
 pub(super) struct Intake {
     telemetry: Telemetry,
+    lines: LineLimit,
     /// The oldest batch that could not be stored.
     missing: Option<u64>,
 }
 
 impl Intake {
-    pub fn new(telemetry: Telemetry) -> Self {
-        Self { telemetry, missing: None }
+    pub fn new(telemetry: Telemetry, lines: LineLimit) -> Self {
+        Self { telemetry, lines, missing: None }
     }
 
     /// Stores a report's telemetry. What could not be stored is not acknowledged, so that the agent sends it again.
     pub async fn take(&mut self, mut report: v1::AgentReport) -> Reported {
-        let batches = std::mem::take(&mut report.telemetry);
+        let mut batches = std::mem::take(&mut report.telemetry);
+        batches.iter_mut().for_each(|batch| self.lines.apply(batch));
         let telemetry_acknowledged = match batches.iter().map(|batch| batch.sequence).min() {
             Some(oldest) if self.missing.is_none_or(|missing| oldest <= missing) => {
                 self.store(&report, oldest, &batches).await

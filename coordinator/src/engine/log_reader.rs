@@ -9,7 +9,7 @@ use tokio::{
 };
 
 use super::handle::is_terminal;
-use crate::telemetry::{LineNumber, LogQuery, Telemetry};
+use crate::telemetry::{LineNumber, Lines, LogQuery, Telemetry};
 
 /// How long lines may be on their way after the job's end.
 const LAST_LINES: Duration = Duration::from_secs(1);
@@ -35,18 +35,20 @@ impl LogReader {
         query: LogQuery,
         job: watch::Receiver<v1::Job>,
     ) -> Result<Self, Failure> {
-        let (after, n_dropped) = match query.tail {
-            Some(tail) => (telemetry.tail(&job_id, query.min_level, tail).await?, 0),
-            None => (LineNumber::default(), telemetry.n_dropped(&job_id).await?),
+        let (after, n_dropped) = match (query.after, query.tail) {
+            (Some(after), _) => (after, 0),
+            (None, Some(tail)) => (telemetry.tail(&job_id, query.min_level, tail).await?, 0),
+            (None, None) => (LineNumber::default(), telemetry.n_dropped(&job_id).await?),
         };
         let bell = telemetry.newest_line();
         Ok(Self { telemetry, job_id, query, job, bell, after, n_dropped, ends_at: None })
     }
 
     /// The next lines; none at the end.
-    pub async fn next(&mut self) -> Result<Option<Vec<v1::LogLine>>, Failure> {
+    pub async fn next(&mut self) -> Result<Option<Lines>, Failure> {
         if self.n_dropped > 0 {
-            return Ok(Some(vec![dropped(std::mem::take(&mut self.n_dropped))]));
+            let lines = vec![dropped(std::mem::take(&mut self.n_dropped))];
+            return Ok(Some(Lines { lines, last: self.after }));
         }
         loop {
             let is_last_look = !self.query.follow || self.ends_at.is_some_and(|at| at <= Instant::now());
@@ -54,7 +56,7 @@ impl LogReader {
             let read = self.telemetry.lines_after(&self.job_id, self.after, self.query.min_level).await?;
             self.after = read.last;
             if !read.lines.is_empty() {
-                return Ok(Some(read.lines));
+                return Ok(Some(read));
             }
             if is_last_look {
                 return Ok(None);

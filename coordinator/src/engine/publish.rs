@@ -1,4 +1,4 @@
-//! The generations whose ranks may meet, which anyone may read at any time without asking the engine.
+//! The generations whose ranks may meet, and who may call: what anyone may read at any time without asking the engine.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -9,7 +9,7 @@ use kindred_proto::{
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use crate::model::{Job, State};
+use crate::model::{Job, State, access::Access};
 
 /// The live generation of each job that has one, and the next one where ranks start for it; with the token that tells
 /// the generation's end.
@@ -18,24 +18,35 @@ pub(super) type OpenGenerations = Arc<BTreeMap<(JobId, Generation), Cancellation
 /// The sending end.
 pub(super) struct Published {
     open: watch::Sender<OpenGenerations>,
+    access: watch::Sender<Arc<Access>>,
 }
 
 impl Published {
     pub fn new(state: &State) -> Self {
-        let published = Self { open: watch::Sender::default() };
+        let published = Self { open: watch::Sender::default(), access: watch::Sender::default() };
+        published.publish_access(state);
         published.publish(state);
         published
     }
 
-    pub fn subscribe(&self) -> watch::Receiver<OpenGenerations> {
-        self.open.subscribe()
+    pub fn subscribe(&self) -> (watch::Receiver<OpenGenerations>, watch::Receiver<Arc<Access>>) {
+        (self.open.subscribe(), self.access.subscribe())
+    }
+
+    /// Called before a change of it is answered, so that a new token is good at once.
+    pub fn publish_access(&self, state: &State) {
+        self.access.send_if_modified(|access| {
+            let has_changed = !Arc::ptr_eq(access, state.access());
+            *access = state.access().clone();
+            has_changed
+        });
     }
 
     /// Called whenever the state has changed: new generations come, ended ones go and are told so.
     pub fn publish(&self, state: &State) {
         let older = self.open.borrow().clone();
         let newest: BTreeMap<_, _> = state
-            .active_jobs()
+            .placed_jobs()
             .flat_map(|job| open_generations(job).map(|generation| (job.id.clone(), generation)))
             .map(|scope| {
                 let token = older.get(&scope).cloned().unwrap_or_default();

@@ -4,9 +4,10 @@ use kindred_proto::{failure::Failure, v1};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::{
-    agents::SessionId,
+    agents::{Orders, SessionId},
     command::{Command, Connected},
     intake::Intake,
+    line_limit::LineLimit,
     shutting_down,
 };
 use crate::telemetry::Telemetry;
@@ -17,7 +18,7 @@ pub struct AgentSession {
     pub reports: ReportSink,
     /// The newest orders. Dropping it tells that the stream is gone; it errs once another stream of the node, or the
     /// end of the engine, took its place.
-    pub orders: watch::Receiver<v1::AgentOrders>,
+    pub orders: watch::Receiver<Orders>,
 }
 
 /// Takes the reports of one stream, in order.
@@ -32,9 +33,10 @@ impl AgentSession {
     pub(super) async fn open(
         inbox: mpsc::Sender<Command>,
         telemetry: Telemetry,
+        lines: LineLimit,
         first: v1::AgentReport,
     ) -> Result<Self, Failure> {
-        let mut intake = Intake::new(telemetry);
+        let mut intake = Intake::new(telemetry, lines);
         let report = Box::new(intake.take(first).await);
         let (reply, answer) = oneshot::channel();
         inbox.send(Command::Connect { report, reply }).await.map_err(|_| shutting_down())?;

@@ -6,19 +6,21 @@ use std::{
 };
 
 use sqlx::{
-    ConnectOptions, Connection, SqliteConnection,
+    ConnectOptions, Connection, QueryBuilder, SqliteConnection,
     migrate::Migrator,
     query, query_as, query_scalar,
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteLockingMode, SqliteSynchronous},
 };
 
-use super::{Error, Journal};
-use crate::model::Change;
+use super::{
+    Error, Events, Journal, MOST_DROPPED, Sequence, Stored, VERSION, encode, encode_events, rows::Rows,
+};
+use crate::model::{Change, Piece};
 
 static MIGRATIONS: Migrator = sqlx::migrate!("src/journal/migrations");
 
-/// The version of the encoding of changes that this program writes.
-const VERSION: i64 = 1;
+/// Rows of one statement, of which the connection remembers as many as there are sizes.
+const ROWS_PER_STATEMENT: usize = 64;
 
 /// A journal in one SQLite file, which no other process can open meanwhile.
 #[derive(Debug)]
@@ -28,14 +30,16 @@ pub struct Sqlite {
     /// None after a failure: the next call opens the file anew.
     connection: Option<SqliteConnection>,
     /// The newest change that is known to be stored.
-    newest: i64,
+    newest: Sequence,
+    /// True when there may be later ones, of a commit that failed.
+    is_uncertain: bool,
 }
 
 impl Sqlite {
     /// Opens or creates the journal.
     ///
     /// # Errors
-    /// When the file cannot be opened, or another process holds it.
+    /// When the file cannot be opened, another process holds it, or a newer version of this program wrote it.
     pub async fn open(path: impl Into<PathBuf>) -> Result<Self, Error> {
         let path = path.into();
         let options = options(&path);
@@ -51,80 +55,159 @@ impl Sqlite {
 
     async fn open_with(path: PathBuf, options: SqliteConnectOptions) -> Result<Self, Error> {
         match prepare(&options).await {
-            Ok((connection, newest)) => Ok(Self { path, options, connection: Some(connection), newest }),
-            Err(source) => Err(Error::Unavailable { path, source }),
+            Ok((connection, newest)) => {
+                Ok(Self { path, options, connection: Some(connection), newest, is_uncertain: false })
+            }
+            Err(source) => Err(Error::Unavailable { store: path.display().to_string(), source }),
         }
     }
 
-    async fn try_append(&mut self, bodies: &[String]) -> Result<(), sqlx::Error> {
-        let connection = match &mut self.connection {
-            Some(connection) => connection,
-            None => self.connection.insert(self.options.connect().await?),
-        };
-        let mut transaction = connection.begin().await?;
-        // A commit that failed may have reached the file after all: it was refused and must not come back.
-        query("DELETE FROM changes WHERE sequence > ?").bind(self.newest).execute(&mut *transaction).await?;
-        for (sequence, body) in (self.newest + 1..).zip(bodies) {
-            query("INSERT INTO changes (sequence, version, body) VALUES (?, ?, ?)")
-                .bind(sequence)
-                .bind(VERSION)
-                .bind(body)
-                .execute(&mut *transaction)
-                .await?;
+    async fn connection(&mut self) -> Result<&mut SqliteConnection, sqlx::Error> {
+        match &mut self.connection {
+            Some(connection) => Ok(connection),
+            closed => Ok(closed.insert(self.options.connect().await?)),
         }
-        transaction.commit().await
     }
 
-    fn decode(&self, (sequence, version, body): (i64, i64, String)) -> Result<Change, Error> {
-        let path = self.path.clone();
-        if version > VERSION {
-            return Err(Error::TooNew { path, sequence, version, known: VERSION });
+    async fn try_append(&mut self, bodies: &[String], events: &Events) -> Result<(), sqlx::Error> {
+        let (newest, is_uncertain) = (self.newest, self.is_uncertain);
+        self.is_uncertain = true;
+        let mut transaction = self.connection().await?.begin().await?;
+        if is_uncertain {
+            // A commit that failed may have reached the file after all: it was refused and must not come back.
+            query("DELETE FROM changes WHERE sequence > ?").bind(newest.0).execute(&mut *transaction).await?;
+            query("DELETE FROM events WHERE number > ?").bind(newest.0).execute(&mut *transaction).await?;
         }
-        serde_json::from_str(&body).map_err(|source| Error::Unreadable { path, sequence, source })
+        // Each statement goes to SQLite's thread and back: so many rows share one.
+        let numbered: Vec<_> = (1..).zip(bodies).collect();
+        for rows in numbered.chunks(ROWS_PER_STATEMENT) {
+            let mut insert = QueryBuilder::new("INSERT INTO changes (sequence, version, body) ");
+            insert.push_values(rows, |mut row, (number, body)| {
+                row.push_bind(newest.after(*number).0).push_bind(VERSION).push_bind(body.as_str());
+            });
+            insert.build().execute(&mut *transaction).await?;
+        }
+        let told = encode_events(&events.news);
+        for rows in told.chunks(ROWS_PER_STATEMENT) {
+            let mut insert = QueryBuilder::new("INSERT INTO events (number, version, body) ");
+            insert.push_values(rows, |mut row, (number, body)| {
+                row.push_bind(*number).push_bind(VERSION).push_bind(body.as_str());
+            });
+            insert.build().execute(&mut *transaction).await?;
+        }
+        if let Some(through) = events.forget_through.and_then(|through| i64::try_from(through).ok()) {
+            let forget = query("DELETE FROM events WHERE number <= ?").bind(through);
+            forget.execute(&mut *transaction).await?;
+            let note = query("UPDATE events_forgotten SET through = ?").bind(through);
+            note.execute(&mut *transaction).await?;
+        }
+        transaction.commit().await?;
+        self.is_uncertain = false;
+        Ok(())
     }
 
-    fn unavailable(&self, source: sqlx::Error) -> Error {
-        Error::Unavailable { path: self.path.clone(), source }
+    async fn try_store_piece(&mut self, at: Sequence, number: u32, piece: &Piece) -> Result<(), sqlx::Error> {
+        query("INSERT OR REPLACE INTO pieces (sequence, number, body) VALUES (?, ?, ?)")
+            .bind(at.0)
+            .bind(number)
+            .bind(encode(piece))
+            .execute(self.connection().await?)
+            .await?;
+        Ok(())
+    }
+
+    async fn try_seal(&mut self, at: Sequence, n_pieces: u32) -> Result<(), sqlx::Error> {
+        query("INSERT OR REPLACE INTO snapshots (sequence, version, n_pieces) VALUES (?, ?, ?)")
+            .bind(at.0)
+            .bind(VERSION)
+            .bind(n_pieces)
+            .execute(self.connection().await?)
+            .await?;
+        Ok(())
+    }
+
+    async fn try_drop_surplus(&mut self) -> Result<bool, sqlx::Error> {
+        let mut transaction = self.connection().await?.begin().await?;
+        let sealed: Option<i64> =
+            query_scalar("SELECT max(sequence) FROM snapshots").fetch_one(&mut *transaction).await?;
+        let sealed = sealed.unwrap_or(0);
+        let (most_changes, most_pieces) = MOST_DROPPED;
+        query("DELETE FROM snapshots WHERE sequence < ?").bind(sealed).execute(&mut *transaction).await?;
+        let changes = query(
+            "DELETE FROM changes WHERE sequence IN
+             (SELECT sequence FROM changes WHERE sequence <= ? ORDER BY sequence LIMIT ?)",
+        );
+        let changes = changes.bind(sealed).bind(most_changes).execute(&mut *transaction).await?;
+        let pieces =
+            query("DELETE FROM pieces WHERE rowid IN (SELECT rowid FROM pieces WHERE sequence <> ? LIMIT ?)");
+        let pieces = pieces.bind(sealed).bind(most_pieces).execute(&mut *transaction).await?;
+        transaction.commit().await?;
+        Ok(changes.rows_affected() > 0 || pieces.rows_affected() > 0)
+    }
+
+    async fn try_load(&mut self) -> Result<Rows, sqlx::Error> {
+        let connection = self.connection().await?;
+        let sealed = "SELECT sequence, version, n_pieces FROM snapshots ORDER BY sequence DESC LIMIT 1";
+        let sealed: Option<(i64, i64, i64)> = query_as(sealed).fetch_optional(&mut *connection).await?;
+        let (at, version, n_pieces) = sealed.unwrap_or_default();
+        let pieces =
+            query_as("SELECT number, body FROM pieces WHERE sequence = ? AND number < ? ORDER BY number");
+        let pieces = pieces.bind(at).bind(n_pieces).fetch_all(&mut *connection).await?;
+        let changes =
+            query_as("SELECT sequence, version, body FROM changes WHERE sequence > ? ORDER BY sequence");
+        let changes = changes.bind(at).fetch_all(&mut *connection).await?;
+        let events = "SELECT number, version, body FROM events ORDER BY number";
+        let events = query_as(events).fetch_all(&mut *connection).await?;
+        let forgotten = query_scalar("SELECT through FROM events_forgotten");
+        let events_forgotten_through = forgotten.fetch_one(&mut *connection).await?;
+        let at = Sequence(at);
+        Ok(Rows { at, version, n_pieces, pieces, changes, events, events_forgotten_through })
+    }
+
+    /// What came of a call; a connection that failed is not used again.
+    async fn settle<T>(&mut self, outcome: Result<T, sqlx::Error>) -> Result<T, Error> {
+        if outcome.is_err()
+            && let Some(connection) = self.connection.take()
+        {
+            // It failed already; what closing it says is no news.
+            let _ = connection.close().await;
+        }
+        outcome.map_err(|source| Error::Unavailable { store: self.path.display().to_string(), source })
     }
 }
 
 impl Journal for Sqlite {
-    async fn load(&mut self) -> Result<Vec<Change>, Error> {
-        let rows = async {
-            let mut connection = match self.connection.take() {
-                Some(connection) => connection,
-                None => self.options.connect().await?,
-            };
-            let rows = query_as("SELECT sequence, version, body FROM changes ORDER BY sequence")
-                .fetch_all(&mut connection)
-                .await;
-            self.connection = Some(connection);
-            rows
-        };
-        let rows: Vec<(i64, i64, String)> = rows.await.map_err(|source| self.unavailable(source))?;
-        rows.into_iter().map(|row| self.decode(row)).collect()
+    async fn load(&mut self) -> Result<Stored, Error> {
+        let rows = self.try_load().await;
+        self.settle(rows).await?.decode(self.path.display().to_string()).await
     }
 
-    async fn append(&mut self, changes: &[Change]) -> Result<(), Error> {
+    async fn append(&mut self, changes: &[Change], events: &Events) -> Result<(), Error> {
         let bodies: Vec<_> = changes.iter().map(encode).collect();
-        match self.try_append(&bodies).await {
-            Ok(()) => {
-                self.newest += i64::try_from(bodies.len()).unwrap_or(i64::MAX);
-                Ok(())
-            }
-            Err(source) => {
-                if let Some(connection) = self.connection.take() {
-                    // It failed already; what closing it says is no news.
-                    let _ = connection.close().await;
-                }
-                Err(self.unavailable(source))
-            }
-        }
+        let outcome = self.try_append(&bodies, events).await;
+        self.settle(outcome).await?;
+        self.newest = self.newest.after(bodies.len());
+        Ok(())
     }
-}
 
-fn encode(change: &Change) -> String {
-    serde_json::to_string(change).expect("changes have string keys only and write to memory")
+    fn newest(&self) -> Sequence {
+        self.newest
+    }
+
+    async fn store_piece(&mut self, at: Sequence, number: u32, piece: &Piece) -> Result<(), Error> {
+        let outcome = self.try_store_piece(at, number, piece).await;
+        self.settle(outcome).await
+    }
+
+    async fn seal_snapshot(&mut self, at: Sequence, n_pieces: u32) -> Result<(), Error> {
+        let outcome = self.try_seal(at, n_pieces).await;
+        self.settle(outcome).await
+    }
+
+    async fn drop_surplus(&mut self) -> Result<bool, Error> {
+        let outcome = self.try_drop_surplus().await;
+        self.settle(outcome).await
+    }
 }
 
 fn options(path: &Path) -> SqliteConnectOptions {
@@ -138,10 +221,13 @@ fn options(path: &Path) -> SqliteConnectOptions {
 }
 
 /// Opens the file, brings its tables up to date and finds the newest change.
-async fn prepare(options: &SqliteConnectOptions) -> Result<(SqliteConnection, i64), sqlx::Error> {
+async fn prepare(options: &SqliteConnectOptions) -> Result<(SqliteConnection, Sequence), sqlx::Error> {
     let mut connection = options.connect().await?;
     MIGRATIONS.run(&mut connection).await?;
-    let newest: Option<i64> =
-        query_scalar("SELECT max(sequence) FROM changes").fetch_one(&mut connection).await?;
-    Ok((connection, newest.unwrap_or(0)))
+    let newest: Option<i64> = query_scalar(
+        "SELECT max(sequence) FROM (SELECT sequence FROM changes UNION ALL SELECT sequence FROM snapshots)",
+    )
+    .fetch_one(&mut connection)
+    .await?;
+    Ok((connection, Sequence(newest.unwrap_or(0))))
 }

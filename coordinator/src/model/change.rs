@@ -10,7 +10,7 @@ use kindred_proto::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::{NodeDescription, Timestamp, Wire};
+use super::{NodeDescription, SchedulingTerms, Timestamp, Wire, access::AccessChange};
 
 /// Something that happened to one job or one node.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -32,6 +32,13 @@ pub enum Change {
         at: Timestamp,
         /// What happened.
         change: NodeChange,
+    },
+    /// About who may call.
+    Access {
+        /// When it was decided.
+        at: Timestamp,
+        /// What happened.
+        change: AccessChange,
     },
 }
 
@@ -131,6 +138,15 @@ pub enum JobChange {
     },
     /// All ranks of the ended generation are gone.
     GenerationOver,
+    /// Its ranks write a checkpoint and stop, at the cost of no budget: its devices are for another job, or its node is drained.
+    GivesWay {
+        /// Why, in words.
+        reason: String,
+        /// The job of higher priority; none where a node is drained.
+        to: Option<JobId>,
+        /// True when it goes on at once with fewer ranks; else it waits for its turn again.
+        shrinks: bool,
+    },
     /// A user asked for its end.
     CancelRequested {
         /// The user's words; may be empty.
@@ -145,6 +161,13 @@ pub enum JobChange {
     Suspended,
     /// A user asked for it to go on.
     ResumeRequested,
+    /// A user changed what may change of it.
+    Updated {
+        /// The caller's id of the request; empty when there is none.
+        request_id: String,
+        /// What the job is now.
+        submission: Box<Submission>,
+    },
     /// All ranks finished.
     Succeeded {
         /// What it leaves.
@@ -157,6 +180,8 @@ pub enum JobChange {
     },
     /// All ranks are gone, as the user asked.
     Cancelled,
+    /// It was over long ago: nothing of it is known any more.
+    Forgotten,
 }
 
 /// What can happen to a node.
@@ -166,6 +191,33 @@ pub enum NodeChange {
     Described(NodeDescription),
     /// It was lost long ago and holds nothing.
     Forgotten,
+    /// It has been silent for longer than its lease.
+    Lost,
+    /// It was lost, and reports again.
+    Returned,
+    /// An operator wants no new ranks on it.
+    Cordoned {
+        /// The operator's words; may be empty.
+        reason: String,
+        /// Whether those that it has go elsewhere.
+        drains: bool,
+    },
+    /// It may have ranks again, whatever it did.
+    Uncordoned,
+    /// A rank on it ended by the fault of the node, as far as can be told.
+    Faulted {
+        /// The rank's job.
+        job_id: JobId,
+        /// The rank's generation.
+        generation: Generation,
+    },
+    /// It had too many faults lately, and gets no new ranks for a while.
+    Quarantined {
+        /// Until when.
+        until: Timestamp,
+        /// What it did, in words.
+        reason: String,
+    },
 }
 
 /// Which retry budget pays for a generation that ended early.
@@ -200,6 +252,9 @@ pub struct Submission {
     /// The checkpoint of another job that it starts from.
     #[serde(default)]
     pub fork_of: Option<Wire<v1::Checkpoint>>,
+    /// What it asks of the scheduler.
+    #[serde(default)]
+    pub scheduling: SchedulingTerms,
 }
 
 impl Submission {
@@ -216,6 +271,7 @@ impl Submission {
             no_progress: terms.retry.no_progress,
             spec: Wire(spec.to_wire()),
             fork_of: None,
+            scheduling: SchedulingTerms::from(&terms.scheduling),
         }
     }
 

@@ -7,7 +7,7 @@ use kindred_proto::{
     v1,
 };
 
-use super::{Change, Submission};
+use super::{Change, Cordon, Submission, Update, access::AccessEvent};
 
 /// Something that [`super::Model::decide`] answers.
 #[derive(Clone, Debug, PartialEq)]
@@ -40,6 +40,8 @@ pub enum Event {
         /// Which job.
         job_id: JobId,
     },
+    /// A user changes a job.
+    UpdateRequested(Update),
     /// A user wants a checkpoint kept, or leaves it to the job's policy again.
     PinRequested {
         /// Which job's.
@@ -49,6 +51,15 @@ pub enum Event {
         /// Whether it is kept.
         is_pinned: bool,
     },
+    /// An operator wants no new ranks on a node, or ranks again.
+    CordonRequested {
+        /// Which node.
+        node_id: NodeId,
+        /// How; none: it takes ranks again, whatever it did.
+        cordon: Option<Cordon>,
+    },
+    /// A wish about who may call.
+    Access(AccessEvent),
     /// Time passed, or something new was observed.
     Tick,
 }
@@ -69,6 +80,8 @@ pub struct Decision {
     pub changes: Vec<Change>,
     /// The job that a user's event is about.
     pub job_id: Option<JobId>,
+    /// Whether a tick asked who gets devices; it does so only when all else is decided.
+    pub has_passed: bool,
 }
 
 /// What is heard of an agent.

@@ -1,11 +1,12 @@
 //! The faults of one generation: which one it was, and which only followed from it.
 
 use kindred_proto::{failure::Failure, ids::Generation, v1};
+use serde::{Deserialize, Serialize};
 
 use super::{Timestamp, Wire, retry};
 
 /// A fault that ended a rank.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Fault {
     /// When it was heard of.
     pub at: Timestamp,
@@ -16,7 +17,7 @@ pub struct Fault {
 }
 
 /// The faults of the newest generation that met any, in the order in which they were heard of.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Faults(Vec<Fault>);
 
 impl Faults {

@@ -18,8 +18,9 @@ impl Model {
     ) -> Result<Decision, Failure> {
         if let Some(job) = self.state.job_of_request(request_id) {
             check_same(request_id, job, submission, fork)?;
-            return Ok(Decision { changes: vec![], job_id: Some(job.id.clone()) });
+            return Ok(Decision { changes: vec![], job_id: Some(job.id.clone()), ..Decision::default() });
         }
+        self.check_queue(submission)?;
         let job_id = self.state.next_job_id();
         let mut submission = Box::new(submission.clone());
         let mut changes = vec![];
@@ -30,7 +31,15 @@ impl Model {
         }
         let accepted = JobChange::Accepted { request_id: request_id.to_owned(), submission };
         changes.push(Change::job(&job_id, now, accepted));
-        Ok(Decision { changes, job_id: Some(job_id) })
+        Ok(Decision { changes, job_id: Some(job_id), ..Decision::default() })
+    }
+
+    /// Refuses a job of a queue that is not there.
+    ///
+    /// # Errors
+    /// `SPEC_INVALID`, with the queues that are.
+    pub fn check_queue(&self, submission: &Submission) -> Result<(), Failure> {
+        self.rules.scheduling.check_queue(&submission.scheduling.queue)
     }
 
     /// The checkpoint that a fork starts from.

@@ -5,13 +5,14 @@ use kindred_proto::{
     ids::{Generation, Rank, Step, WorldSize},
     v1,
 };
+use serde::{Deserialize, Serialize};
 
 use super::{
     Job, JobChange, JobState, Model, Outcome, Placement, Reached, Timestamp, Wire, rank::Seat, retry,
 };
 
 /// The newest generation of a job, until its last rank is gone.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct LiveGeneration {
     /// Its number.
     pub generation: Generation,
@@ -28,7 +29,7 @@ pub struct LiveGeneration {
 }
 
 /// One rank of a generation.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Member {
     /// Where it runs.
     pub placement: Placement,
@@ -126,6 +127,10 @@ impl Model {
         if are_all_gone {
             let succeeded = result(live).map(|result| JobChange::Succeeded { result });
             return succeeded.map(|succeeded| self.sealed(job, live, succeeded)).unwrap_or_default();
+        }
+        let leaves = self.leaves_drained_node(job, live).or_else(|| self.has_too_many_ranks(job, live));
+        if let Some(change) = leaves {
+            return vec![change];
         }
         match self.decide_joining(now, job, live) {
             Some(next @ JobChange::Placed { .. }) => return self.sealed(job, live, next),

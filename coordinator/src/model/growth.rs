@@ -7,11 +7,12 @@ use kindred_proto::{
     ids::{CheckpointId, Generation, Rank, Step},
     v1,
 };
+use serde::{Deserialize, Serialize};
 
-use super::{Change, Job, JobChange, JobState, LiveGeneration, Model, Placement, Timestamp, rank::Seat};
+use super::{Job, JobChange, JobState, LiveGeneration, Model, Placement, Timestamp, rank::Seat};
 
 /// Ranks that start for the next generation of a job.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Joining {
     /// The generation.
     pub generation: Generation,
@@ -20,7 +21,7 @@ pub struct Joining {
 }
 
 /// How often more ranks were wanted in vain.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct FailedJoins {
     n_in_a_row: u32,
     newest: Option<Timestamp>,
@@ -56,6 +57,9 @@ impl Model {
         live: &LiveGeneration,
     ) -> Option<JobChange> {
         let joining = job.joining.as_ref()?;
+        if let Some(ends) = self.may_not_join(job, live) {
+            return Some(ends);
+        }
         if let Some(reason) = job.joiners().find_map(|(rank, place)| self.cannot_join(now, job, rank, place))
         {
             return Some(JobChange::JoinEnds { reason });
@@ -75,35 +79,15 @@ impl Model {
         })
     }
 
-    /// Lets more ranks start for jobs that may have more, where no job waits for such devices.
-    pub(super) fn decide_growth(&self, now: Timestamp) -> Vec<Change> {
-        let mut claims: Vec<_> = self.state.active_jobs().filter(|job| job.wants_placement()).collect();
-        let mut changes = vec![];
-        for job in self.state.active_jobs() {
-            let is_claimed =
-                claims.iter().any(|other| other.submission.device_kind() == job.submission.device_kind());
-            if let Some(change) = self.more_ranks(now, job).filter(|_| !is_claimed) {
-                changes.push(Change::job(&job.id, now, change));
-                // What is free counts for one job a turn.
-                claims.push(job);
-            }
-        }
-        changes
-    }
-
-    fn more_ranks(&self, now: Timestamp, job: &Job) -> Option<JobChange> {
+    /// The numbers of ranks that a job would rather have than those that it has, most first; none while it cannot grow.
+    pub(super) fn larger_sizes(&self, now: Timestamp, job: &Job) -> Option<Vec<usize>> {
         let live = job.live.as_ref().filter(|live| live.ending_since.is_none())?;
         let (n_there, most) = (live.members.len(), job.submission.sizes().next()?);
-        if n_there >= most
-            || !self.are_all_at_work(job, live)
-            || job.joining.is_some()
-            || !self.is_worth_it(now, job)
-        {
-            return None;
-        }
-        let larger = job.submission.sizes().filter(|size| *size > n_there);
-        let placements = self.free_devices(now, job, larger.map(|size| size - n_there))?;
-        Some(JobChange::Joins { generation: job.next_generation(), placements })
+        let may_grow = n_there < most
+            && job.joining.is_none()
+            && self.are_all_at_work(job, live)
+            && self.is_worth_it(now, job);
+        may_grow.then(|| job.submission.sizes().filter(|size| *size > n_there).collect())
     }
 
     fn are_all_at_work(&self, job: &Job, live: &LiveGeneration) -> bool {
@@ -125,7 +109,7 @@ impl Model {
         let Some(contact) = self.observed.contact(&placement.node_id) else {
             return self.is_lost(now, &placement.node_id).then(|| format!("{name} is lost"));
         };
-        if contact.incarnation() != placement.incarnation {
+        if !contact.is_of(&placement.incarnation) {
             return Some(format!("the agent of {name} started anew"));
         }
         if contact.report.leaving || self.is_lost(now, &placement.node_id) {

@@ -3,21 +3,29 @@
 use kindred_proto::{
     failure::Failure,
     ids::{CheckpointId, Generation, JobId, Step, WorldSize},
+    job_spec::project_of,
     v1,
 };
+use serde::{Deserialize, Serialize};
 
 use super::{
-    FailedJoins, Fault, Faults, JobChange, Joining, Ledger, LiveGeneration, Outcome, Reached, Submission,
-    Timestamp, Wire, change::Charge, retry,
+    Claim, FailedJoins, Fault, Faults, JobChange, Joining, Ledger, LiveGeneration, Outcome, Reached,
+    Submission, Timestamp, Updates, Wire, change::Charge, retry,
 };
 
 /// One job.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Job {
     /// Its name in every message.
     pub id: JobId,
+    /// The request that created it; empty when it had no id.
+    #[serde(default)]
+    pub request_id: String,
     /// What was asked for.
     pub submission: Submission,
+    /// What users changed of that.
+    #[serde(default)]
+    pub updates: Updates,
     /// Where it stands.
     pub state: JobState,
     /// Why it stands there.
@@ -54,6 +62,16 @@ pub struct Job {
     pub spent: Spent,
     /// What the newest generation with a fault met.
     pub faults: Faults,
+    /// Since when it waits for devices, or began to the last time.
+    pub queued_at: Timestamp,
+    /// Since when it has had devices without a break.
+    pub runs_since: Timestamp,
+    /// Its claim to devices that it had.
+    pub claim: Option<Claim>,
+    /// True while its ranks stop for another job's sake, and it waits for its turn after that.
+    pub gives_way: bool,
+    /// How often that was so.
+    pub n_preemptions: u32,
     /// The newest fault that ended a generation.
     pub last_fault: Option<Wire<v1::Failure>>,
     /// Why it failed.
@@ -63,7 +81,7 @@ pub struct Job {
 }
 
 /// Where a job stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum JobState {
     /// Waits for devices for the first time.
     Pending,
@@ -111,7 +129,7 @@ impl JobState {
 }
 
 /// How much of each retry budget is used.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Spent {
     /// Generations that the user's errors ended.
     pub user: u32,
@@ -141,11 +159,18 @@ impl Spent {
 }
 
 impl Job {
+    /// Who it belongs to.
+    pub fn project(&self) -> &str {
+        project_of(&self.submission.spec.0)
+    }
+
     /// A job that was just accepted.
-    pub(super) fn new(id: JobId, at: Timestamp, submission: Submission) -> Self {
+    pub(crate) fn new(id: JobId, at: Timestamp, submission: Submission) -> Self {
         Self {
             id,
+            request_id: String::new(),
             submission,
+            updates: Updates::default(),
             state: JobState::Pending,
             reason: "waits for placement".to_owned(),
             created_at: at,
@@ -164,6 +189,11 @@ impl Job {
             ledger: Ledger::default(),
             spent: Spent::default(),
             faults: Faults::default(),
+            queued_at: at,
+            runs_since: at,
+            claim: None,
+            gives_way: false,
+            n_preemptions: 0,
             last_fault: None,
             failure: None,
             result: None,
@@ -190,11 +220,6 @@ impl Job {
         self.checkpoints.iter().map(|checkpoint| &checkpoint.0).max_by_key(|it| (it.generation, it.step))
     }
 
-    /// The node that wrote the checkpoint that the next generation starts from: another one may not have it.
-    pub(super) fn home(&self) -> Option<&str> {
-        self.newest_checkpoint().or(self.origin()).map(|checkpoint| checkpoint.node_id.as_str())
-    }
-
     /// A checkpoint by its id.
     pub fn checkpoint(&self, id: &CheckpointId) -> Option<&v1::Checkpoint> {
         self.checkpoints.iter().map(|checkpoint| &checkpoint.0).find(|it| it.id == id.as_str())
@@ -205,7 +230,8 @@ impl Job {
         self.revision += 1;
         self.changed_at = at;
         match change {
-            JobChange::Accepted { .. } => {}
+            // The state's affair: it takes jobs in and lets go of them.
+            JobChange::Accepted { .. } | JobChange::Forgotten => {}
             JobChange::Waits { reason } => self.reason.clone_from(reason),
             JobChange::Placed { generation, placements, resume_from } => {
                 if self.joining.take().is_some_and(|joining| joining.generation == *generation) {
@@ -213,6 +239,10 @@ impl Job {
                 }
                 let own = resume_from.as_ref().and_then(|id| self.checkpoint(id));
                 let resume_from = own.or(self.origin()).cloned().map(Wire);
+                if self.live.is_none() {
+                    self.runs_since = at;
+                }
+                (self.claim, self.gives_way) = (None, false);
                 self.generation = *generation;
                 self.ordered = self.ordered.max(*generation);
                 self.placed_at.get_or_insert(at);
@@ -251,30 +281,39 @@ impl Job {
             JobChange::GenerationEnds { fault, charge, reached } => {
                 self.spent = self.spent.after(*charge, *reached);
                 self.stop_generation(at);
+                self.queue_up(at, Some(Claim { since: at, after: None }));
                 self.last_fault = Some(fault.clone());
                 self.enter(JobState::Recovering, format!("recovers: {}", fault.message));
             }
             JobChange::Sealed { generation, reached, heard_at } => {
                 self.ledger.seal(*generation, Reached { step: *reached, at: *heard_at });
             }
-            JobChange::GenerationOver => self.live = None,
+            JobChange::GenerationOver => self.end_generation(at),
+            JobChange::GivesWay { reason, to, shrinks } => {
+                self.n_preemptions += u32::from(to.is_some());
+                self.stop_with_checkpoint(at);
+                let keeps = to.is_none() || *shrinks;
+                self.queue_up(at, keeps.then(|| Claim { since: at, after: to.clone() }));
+                self.gives_way = !keeps;
+                self.enter(JobState::Recovering, reason.clone());
+            }
             JobChange::CancelRequested { reason } => {
                 self.stop_generation(at);
                 self.enter(JobState::Cancelling, sentence("cancelled by request", reason));
             }
             JobChange::SuspendRequested { reason } => {
-                if let Some(live) = &mut self.live {
-                    live.writes_checkpoint |= live.ending_since.is_none();
-                }
-                self.stop_generation(at);
+                self.stop_with_checkpoint(at);
+                self.queue_up(at, None);
                 self.enter(JobState::Suspending, sentence("suspended by request", reason));
             }
             JobChange::Suspended => self.enter(JobState::Suspended, self.reason.clone()),
             JobChange::ResumeRequested => {
+                self.queue_up(at, None);
                 let is_new = self.generation == Generation(0);
                 let state = if is_new { JobState::Pending } else { JobState::Recovering };
                 self.enter(state, "resumed by request, waits for placement".to_owned());
             }
+            JobChange::Updated { request_id, submission } => self.update(request_id, submission),
             JobChange::Succeeded { result } => {
                 self.started_at.get_or_insert(at);
                 self.live = None;
@@ -304,7 +343,7 @@ impl Job {
         self.enter(state, reason);
     }
 
-    fn stop_generation(&mut self, at: Timestamp) {
+    pub(super) fn stop_generation(&mut self, at: Timestamp) {
         self.joining = None;
         if let Some(live) = &mut self.live {
             live.ending_since.get_or_insert(at);
@@ -332,7 +371,8 @@ impl Job {
     /// What a rank says of the loss of its peer gives way to what became of that peer, should that come later.
     fn keep_better_cause(&mut self, outcome: &Outcome) {
         let Outcome::Failed { fault } = outcome else { return };
-        let is_ending = self.live.as_ref().is_some_and(|live| live.ending_since.is_some());
+        let ends_by_fault = |live: &LiveGeneration| live.ending_since.is_some() && !live.writes_checkpoint;
+        let is_ending = self.live.as_ref().is_some_and(ends_by_fault);
         let has_consequence = self.last_fault.as_ref().is_some_and(|last| is_consequence(last));
         if is_ending && has_consequence && !is_consequence(fault) {
             self.last_fault = Some(fault.clone());

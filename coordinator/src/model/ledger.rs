@@ -9,17 +9,18 @@
 use std::time::Duration;
 
 use kindred_proto::ids::{Generation, Step, WorldSize};
+use serde::{Deserialize, Serialize};
 
 use super::Timestamp;
 
 /// One row for each generation that began, oldest first.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Ledger {
     rows: Vec<Row>,
 }
 
 /// A generation whose ranks have met.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 struct Row {
     generation: Generation,
     world_size: WorldSize,
@@ -36,7 +37,7 @@ struct Row {
 }
 
 /// How far a generation came.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Reached {
     /// The last step that it is known to have taken.
     pub step: Step,

@@ -1,6 +1,6 @@
 //! What agents last said. Not journaled: a restart begins without it.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use kindred_proto::{
     ids::{Generation, Incarnation, JobId, NodeId, Rank, Step},
@@ -14,7 +14,8 @@ use super::{Job, Member, Model, NodeDescription, Observation, Reached, State, Ti
 pub struct Observed {
     /// Since when this coordinator listens: nobody is lost before one lease from then.
     since: Timestamp,
-    contacts: BTreeMap<NodeId, Contact>,
+    /// Shared, so that a copy is cheap.
+    contacts: BTreeMap<NodeId, Arc<Contact>>,
     progress: BTreeMap<JobId, JobProgress>,
 }
 
@@ -29,8 +30,9 @@ pub(super) struct Contact {
     pub report: v1::AgentReport,
 }
 
+/// How far a job is.
 #[derive(Clone, Debug)]
-struct JobProgress {
+pub(super) struct JobProgress {
     generation: Generation,
     reached: Reached,
     newest: v1::Progress,
@@ -44,43 +46,75 @@ impl Observed {
     pub(super) fn observe(&mut self, now: Timestamp, observation: Observation, state: &State) {
         match observation {
             Observation::Reported(report) => {
-                let incarnation = Incarnation::new(report.incarnation.as_str());
-                for rank in report.ranks.iter().filter(|rank| member(state, &incarnation, rank).is_some()) {
+                let said = |rank: &&v1::ObservedRank| {
+                    rank.progress.is_some() && member(state, &report.incarnation, rank).is_some()
+                };
+                for rank in report.ranks.iter().filter(said) {
                     self.note_progress(now, rank);
                 }
                 let node_id = NodeId::new(report.node_id.as_str());
                 let contact = Contact { last_report: now, is_connected: true, report: *report };
-                self.contacts.insert(node_id, contact);
+                self.contacts.insert(node_id, Arc::new(contact));
             }
             Observation::Disconnected(node_id) => {
                 if let Some(contact) = self.contacts.get_mut(&node_id) {
-                    contact.is_connected = false;
+                    Arc::make_mut(contact).is_connected = false;
                 }
             }
             Observation::HeldUp(duration) => {
                 self.since = self.since.plus(duration);
                 for contact in self.contacts.values_mut() {
+                    let contact = Arc::make_mut(contact);
                     contact.last_report = contact.last_report.plus(duration);
                 }
             }
         }
     }
 
-    pub(super) fn forget(&mut self, node_id: &NodeId) {
-        self.contacts.remove(node_id);
+    /// Whether an observation says anything that scheduling reads: who is there, and which ranks are in which state.
+    pub(super) fn is_news(&self, now: Timestamp, observation: &Observation, lease: Duration) -> bool {
+        let Observation::Reported(report) = observation else { return true };
+        let known = self.contact(&NodeId::new(report.node_id.as_str()));
+        known.is_none_or(|known| {
+            !known.is_connected || now.since(known.last_report) > lease || !are_alike(&known.report, report)
+        })
+    }
+
+    pub(super) fn forget(&mut self, node_id: &NodeId) -> Option<Arc<Contact>> {
+        self.contacts.remove(node_id)
+    }
+
+    pub(super) fn forget_job(&mut self, job_id: &JobId) -> Option<JobProgress> {
+        self.progress.remove(job_id)
+    }
+
+    /// What was forgotten is known again.
+    pub(super) fn recall(&mut self, node: Option<(NodeId, Arc<Contact>)>, job: Option<(JobId, JobProgress)>) {
+        self.contacts.extend(node);
+        self.progress.extend(job);
+    }
+
+    /// Since when this coordinator listens.
+    pub(super) fn since(&self) -> Timestamp {
+        self.since
     }
 
     pub(super) fn contact(&self, node_id: &NodeId) -> Option<&Contact> {
-        self.contacts.get(node_id)
+        self.contacts.get(node_id).map(Arc::as_ref)
     }
 
     pub(super) fn contacts(&self) -> impl Iterator<Item = (&NodeId, &Contact)> {
-        self.contacts.iter()
+        self.contacts.iter().map(|(node_id, contact)| (node_id, contact.as_ref()))
     }
 
     /// How long the node has been silent.
     pub(super) fn silence(&self, now: Timestamp, node_id: &NodeId) -> Duration {
-        now.since(self.contact(node_id).map_or(self.since, |contact| contact.last_report))
+        self.silence_of(now, self.contact(node_id))
+    }
+
+    /// The same, of a node that was last heard so.
+    pub(super) fn silence_of(&self, now: Timestamp, contact: Option<&Contact>) -> Duration {
+        now.since(contact.map_or(self.since, |contact| contact.last_report))
     }
 
     /// The newest that the ranks of a job said.
@@ -97,15 +131,19 @@ impl Observed {
     /// Keeps rank 0's words, and the highest step of any rank, of a job's newest generation.
     fn note_progress(&mut self, now: Timestamp, rank: &v1::ObservedRank) {
         let Some(said) = &rank.progress else { return };
-        let (job_id, generation) = (JobId::new(rank.job_id.as_str()), Generation(rank.generation));
+        let generation = Generation(rank.generation);
         let heard = Reached { step: Step(said.step), at: now };
-        let known = self.reached(&job_id, generation);
-        let reached = known.filter(|known| known.step >= heard.step).unwrap_or(heard);
-        let newest = match self.progress.remove(&job_id) {
-            Some(older) if rank.rank != 0 => older.newest,
-            _ => said.clone(),
+        let job_id = JobId::new(rank.job_id.as_str());
+        let Some(known) = self.progress.get_mut(&job_id) else {
+            self.progress.insert(job_id, JobProgress { generation, reached: heard, newest: said.clone() });
+            return;
         };
-        self.progress.insert(job_id, JobProgress { generation, reached, newest });
+        if known.generation != generation || heard.step > known.reached.step {
+            (known.generation, known.reached) = (generation, heard);
+        }
+        if rank.rank == 0 {
+            known.newest = said.clone();
+        }
     }
 }
 
@@ -113,6 +151,11 @@ impl Contact {
     /// The life of the agent that reported.
     pub fn incarnation(&self) -> Incarnation {
         Incarnation::new(self.report.incarnation.as_str())
+    }
+
+    /// Whether it is of this life.
+    pub fn is_of(&self, incarnation: &Incarnation) -> bool {
+        self.report.incarnation == incarnation.as_str()
     }
 
     /// What it says of itself.
@@ -123,6 +166,8 @@ impl Contact {
             agent_version: self.report.agent_version.clone(),
             data_address: self.report.data_address.clone(),
             devices: self.report.devices.iter().cloned().map(Wire).collect(),
+            labels: self.report.labels.clone().into_iter().collect(),
+            jobs_folder: self.report.jobs_folder.clone(),
         }
     }
 
@@ -136,8 +181,7 @@ impl Contact {
 
 impl Model {
     /// True when a node still runs a rank that no generation expects there.
-    pub(super) fn has_stray_rank(&self, node_id: &NodeId) -> bool {
-        let Some(contact) = self.observed.contact(node_id) else { return false };
+    pub(super) fn has_stray_rank(&self, contact: &Contact) -> bool {
         contact
             .report
             .ranks
@@ -147,29 +191,39 @@ impl Model {
     }
 
     fn is_expected(&self, contact: &Contact, rank: &v1::ObservedRank) -> bool {
-        let job = self.state.job(&rank.job_id.as_str().into());
+        let job = self.state.job_named(&rank.job_id);
         if job.is_some_and(|job| is_joiner(job, contact, rank)) {
             return true;
         }
-        member(&self.state, &contact.incarnation(), rank).is_some_and(|member| member.ended.is_none())
+        member(&self.state, &contact.report.incarnation, rank).is_some_and(|member| member.ended.is_none())
     }
 }
 
 /// The rank of a job's newest generation that an agent speaks of; none where it has no such rank, in this life.
-fn member<'a>(state: &'a State, incarnation: &Incarnation, rank: &v1::ObservedRank) -> Option<&'a Member> {
-    let live = state.job(&rank.job_id.as_str().into())?.live.as_ref()?;
+fn member<'a>(state: &'a State, incarnation: &str, rank: &v1::ObservedRank) -> Option<&'a Member> {
+    let live = state.job_named(&rank.job_id)?.live.as_ref()?;
     let member = live.members.get(rank.rank as usize)?;
-    let is_own = live.generation.0 == rank.generation && member.placement.incarnation == *incarnation;
+    let is_own = live.generation.0 == rank.generation && member.placement.incarnation.as_str() == incarnation;
     is_own.then_some(member)
 }
 
 fn is_joiner(job: &Job, contact: &Contact, rank: &v1::ObservedRank) -> bool {
     let is_of_it = job.joining.as_ref().is_some_and(|joining| joining.generation.0 == rank.generation);
-    is_of_it
-        && job.joiners().any(|(number, it)| number.0 == rank.rank && it.incarnation == contact.incarnation())
+    is_of_it && job.joiners().any(|(number, it)| number.0 == rank.rank && contact.is_of(&it.incarnation))
 }
 
 fn is_running(rank: &v1::ObservedRank) -> bool {
     use v1::RankState::{Meeting, Parted, Starting, Stopping, Training};
     matches!(rank.state(), Starting | Meeting | Training | Stopping | Parted)
+}
+
+/// Whether two reports say the same of the node, and of which ranks there are in which state.
+fn are_alike(older: &v1::AgentReport, newer: &v1::AgentReport) -> bool {
+    let is_same_rank = |(older, newer): (&v1::ObservedRank, &v1::ObservedRank)| {
+        (older.state, older.rank, older.generation, &older.job_id)
+            == (newer.state, newer.rank, newer.generation, &newer.job_id)
+    };
+    (older.leaving, &older.incarnation) == (newer.leaving, &newer.incarnation)
+        && older.ranks.len() == newer.ranks.len()
+        && older.ranks.iter().zip(&newer.ranks).all(is_same_rank)
 }

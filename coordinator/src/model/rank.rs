@@ -79,7 +79,7 @@ impl Model {
     pub(super) fn outcome(&self, now: Timestamp, seat: Seat<'_>) -> Option<Outcome> {
         let placement = &seat.member.placement;
         if let Some(contact) = self.observed.contact(&placement.node_id) {
-            if contact.incarnation() != placement.incarnation {
+            if !contact.is_of(&placement.incarnation) {
                 return Some(seat.lost("whose agent started anew"));
             }
             let outcome = match self.observed_rank(seat) {
@@ -107,7 +107,7 @@ impl Model {
     pub(super) fn observed_rank(&self, seat: Seat<'_>) -> Option<&v1::ObservedRank> {
         let placement = &seat.member.placement;
         let contact = self.observed.contact(&placement.node_id)?;
-        let is_same_life = contact.incarnation() == placement.incarnation;
+        let is_same_life = contact.is_of(&placement.incarnation);
         contact.rank(&seat.job.id, seat.live.generation, seat.rank).filter(|_| is_same_life)
     }
 

@@ -24,7 +24,7 @@ impl Model {
         let is_as_wanted = job.known_checkpoint(checkpoint)?.pinned == is_pinned;
         let change = JobChange::CheckpointPinned { checkpoint: checkpoint.clone(), is_pinned };
         let changes = if is_as_wanted { vec![] } else { vec![Change::job(job_id, now, change)] };
-        Ok(Decision { changes, job_id: Some(job_id.clone()) })
+        Ok(Decision { changes, job_id: Some(job_id.clone()), ..Decision::default() })
     }
 }
 

@@ -33,10 +33,10 @@ impl Model {
 
 fn decision(now: Timestamp, job_id: &JobId, change: Option<JobChange>) -> Decision {
     let changes = change.into_iter().map(|change| Change::job(job_id, now, change)).collect();
-    Decision { changes, job_id: Some(job_id.clone()) }
+    Decision { changes, job_id: Some(job_id.clone()), ..Decision::default() }
 }
 
-fn check_goes_on(job: &Job, what: &str) -> Result<(), Failure> {
+pub(super) fn check_goes_on(job: &Job, what: &str) -> Result<(), Failure> {
     let why = match job.state {
         state if state.is_terminal() => format!("it has {} already", state.name()),
         JobState::Cancelling => "it is cancelling".to_owned(),

@@ -17,7 +17,7 @@ impl Model {
             id: job.id.to_string(),
             spec: Some(job.submission.spec.0.clone()),
             state: v1::JobState::from(job.state).into(),
-            reason: job.reason.clone(),
+            reason: self.slow_reason(job).unwrap_or_else(|| job.reason.clone()),
             failure: job.failure.as_ref().map(|failure| failure.0.clone()),
             generation: job.generation.0,
             progress: self.observed.progress(&job.id).cloned(),
@@ -37,6 +37,8 @@ impl Model {
                 no_progress: Some(job.spent.no_progress),
             }),
             faults: job.faults.by_cause().enumerate().map(fault).collect(),
+            preemptions: job.n_preemptions,
+            etag: job.etag(),
             forked_from: job.submission.fork_of.as_ref().map(|source| source.0.clone()),
         }
     }
@@ -75,6 +77,11 @@ impl Model {
             agent_version: description.agent_version.clone(),
             data_address: description.data_address.clone(),
             last_report_time: contact.map(|contact| timestamp(contact.last_report)),
+            labels: description.labels.clone().into_iter().collect(),
+            cordoned: node.cordon.is_some(),
+            draining: node.is_draining(),
+            quarantined_until: node.present_quarantine(now).map(|quarantine| timestamp(quarantine.until)),
+            recent_faults: u32::try_from(node.faults.len()).unwrap_or(u32::MAX),
         }
     }
 
@@ -94,7 +101,7 @@ impl Model {
             v1::NodeState::Lost => format!("sent no report for {silence} s"),
             v1::NodeState::Suspect => format!("has no stream, last heard {silence} s ago"),
             v1::NodeState::Leaving => "its agent stops and takes no work".to_owned(),
-            _ => String::new(),
+            _ => node.exclusion(now).unwrap_or_default(),
         }
     }
 }
@@ -136,7 +143,7 @@ fn placements(live: &LiveGeneration) -> Vec<v1::Placement> {
     live.ranks().map(view).collect()
 }
 
-fn timestamp(at: Timestamp) -> prost_types::Timestamp {
+pub(super) fn timestamp(at: Timestamp) -> prost_types::Timestamp {
     let nanos = i32::try_from(at.0.rem_euclid(1000) * 1_000_000).expect("less than a second of nanoseconds");
     prost_types::Timestamp { seconds: at.0.div_euclid(1000), nanos }
 }

@@ -1,7 +1,17 @@
-//! Metric points and log lines of jobs, in a SQLite file beside the journal.
+//! Metric points and log lines of jobs, beside the journal: in a SQLite file, or in the same PostgreSQL database.
 //!
 //! Not journaled and never decided upon. A point is named by (job, series, step, generation), so that a repeated
 //! batch changes nothing. Agents keep what is not acknowledged, so a write that fails loses nothing.
+
+/// Does the same on whichever database it is: `$1`, `ON CONFLICT` and `RETURNING` mean the same to both.
+macro_rules! on_either {
+    ($telemetry:expr, |$pools:ident| $body:expr) => {
+        match &$telemetry.database {
+            $crate::telemetry::Database::Sqlite($pools) => $body,
+            $crate::telemetry::Database::Postgres($pools) => $body,
+        }
+    };
+}
 
 mod lines;
 mod points;
@@ -15,76 +25,127 @@ use std::{
 
 use kindred_proto::failure::{Failure, Reason};
 use sqlx::{
-    SqlitePool,
+    Pool, Postgres, Sqlite,
     migrate::Migrator,
+    postgres::{PgConnectOptions, PgPoolOptions},
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
 };
 use tokio::sync::watch;
 
-use crate::sqlite::explain;
+use crate::sql::explain;
 
 pub use lines::{LineNumber, Lines, LogQuery};
 pub use points::{MetricCursor, MetricPage, MetricQuery};
 
 static MIGRATIONS: Migrator = sqlx::migrate!("src/telemetry/migrations");
 
-/// What can go wrong: the file cannot be read or written, now.
+/// Connections that read.
+const N_READERS: u32 = 4;
+
+/// What can go wrong: the file or the database cannot be read or written, now.
 #[derive(Debug, thiserror::Error)]
-#[error("telemetry {}: {}", path.display(), explain(source))]
+#[error("telemetry {store}: {}", explain(source))]
 pub struct Error {
-    path: PathBuf,
+    store: String,
     source: sqlx::Error,
 }
 
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
-        Self::new(Reason::JournalUnavailable, error.to_string()).about(error.path.display().to_string())
+        Self::new(Reason::JournalUnavailable, error.to_string()).about(error.store)
     }
 }
 
 /// Cheap handle to all metric points and log lines.
 #[derive(Clone, Debug)]
 pub struct Telemetry {
-    path: Arc<Path>,
-    readers: SqlitePool,
-    /// One connection: SQLite has one writer at a time.
-    writer: SqlitePool,
+    /// The file, or the database without its password.
+    store: Arc<str>,
+    database: Database,
     max_lines_per_job: u64,
     /// The number of the newest line of any job: rings whenever lines come.
     newest_line: Arc<watch::Sender<LineNumber>>,
 }
 
+#[derive(Clone, Debug)]
+enum Database {
+    Sqlite(Pools<Sqlite>),
+    Postgres(Pools<Postgres>),
+}
+
+#[derive(Debug)]
+struct Pools<D: sqlx::Database> {
+    readers: Pool<D>,
+    /// One connection: so lines get their numbers in the order in which they can be read, and SQLite has one writer.
+    writer: Pool<D>,
+}
+
+impl<D: sqlx::Database> Clone for Pools<D> {
+    fn clone(&self) -> Self {
+        Self { readers: self.readers.clone(), writer: self.writer.clone() }
+    }
+}
+
 impl Telemetry {
-    /// Opens or creates the file.
+    /// Opens or creates a file.
     ///
     /// # Errors
     /// When the file cannot be opened.
     pub async fn open(path: impl Into<PathBuf>, max_lines_per_job: u64) -> Result<Self, Error> {
         let path = path.into();
+        let store = path.display().to_string();
         match connect(&path).await {
-            Ok((writer, readers)) => Ok(Self {
-                path: path.into(),
-                readers,
-                writer,
-                max_lines_per_job: max_lines_per_job.max(1),
-                newest_line: Arc::new(watch::Sender::new(LineNumber::default())),
-            }),
-            Err(source) => Err(Error { path, source }),
+            Ok(pools) => Ok(Self::new(store, Database::Sqlite(pools), max_lines_per_job)),
+            Err(source) => Err(Error { store, source }),
         }
     }
 
-    /// Closes the file, for all handles: what is asked or told from now on errs at once.
+    /// Uses a database that has its tables; `store` is how errors name it.
+    ///
+    /// # Errors
+    /// When no connection comes about.
+    pub async fn connect(
+        store: &str,
+        options: &PgConnectOptions,
+        max_lines_per_job: u64,
+    ) -> Result<Self, Error> {
+        let pool = |n_connections| {
+            let pool =
+                PgPoolOptions::new().max_connections(n_connections).acquire_timeout(Duration::from_secs(5));
+            pool.connect_with(options.clone())
+        };
+        match tokio::try_join!(pool(1), pool(N_READERS)) {
+            Ok((writer, readers)) => {
+                let database = Database::Postgres(Pools { readers, writer });
+                Ok(Self::new(store.to_owned(), database, max_lines_per_job))
+            }
+            Err(source) => Err(Error { store: store.to_owned(), source }),
+        }
+    }
+
+    fn new(store: String, database: Database, max_lines_per_job: u64) -> Self {
+        Self {
+            store: store.into(),
+            database,
+            max_lines_per_job: max_lines_per_job.max(1),
+            newest_line: Arc::new(watch::Sender::new(LineNumber::default())),
+        }
+    }
+
+    /// Closes it, for all handles: what is asked or told from now on errs at once.
     pub async fn close(&self) {
-        self.writer.close().await;
-        self.readers.close().await;
+        on_either!(self, |pools| {
+            pools.writer.close().await;
+            pools.readers.close().await;
+        });
     }
 
     fn error(&self, source: sqlx::Error) -> Error {
-        Error { path: self.path.to_path_buf(), source }
+        Error { store: self.store.to_string(), source }
     }
 }
 
-async fn connect(path: &Path) -> Result<(SqlitePool, SqlitePool), sqlx::Error> {
+async fn connect(path: &Path) -> Result<Pools<Sqlite>, sqlx::Error> {
     // Agents send again what was not acknowledged; only a loss of power can cost the last moments.
     let options = SqliteConnectOptions::new()
         .filename(path)
@@ -94,11 +155,12 @@ async fn connect(path: &Path) -> Result<(SqlitePool, SqlitePool), sqlx::Error> {
         .busy_timeout(Duration::from_secs(5));
     let writer = SqlitePoolOptions::new().max_connections(1).connect_with(options.clone()).await?;
     MIGRATIONS.run(&writer).await?;
-    let readers = SqlitePoolOptions::new().max_connections(4).connect_with(options.read_only(true)).await?;
-    Ok((writer, readers))
+    let readers =
+        SqlitePoolOptions::new().max_connections(N_READERS).connect_with(options.read_only(true)).await?;
+    Ok(Pools { readers, writer })
 }
 
-/// SQLite's integers are signed; no step or generation comes near the difference.
+/// Integers of SQL are signed; no step or generation comes near the difference.
 fn to_sql(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }

@@ -4,7 +4,7 @@ use kindred_proto::{
     ids::{Generation, JobId},
     v1,
 };
-use sqlx::{QueryBuilder, Sqlite};
+use sqlx::{Database, Encode, QueryBuilder, Type};
 
 use super::{Error, Telemetry, from_sql, to_sql};
 use crate::model::Span;
@@ -50,10 +50,15 @@ impl Telemetry {
     /// Reads one page of a job's points.
     ///
     /// # Errors
-    /// When the file cannot be read.
+    /// When they cannot be read.
     pub async fn points(&self, job_id: &JobId, query: &MetricQuery) -> Result<MetricPage, Error> {
-        let mut statement = statement(job_id, query);
-        let rows: Result<Vec<Row>, _> = statement.build_query_as().fetch_all(&self.readers).await;
+        let newest = match &self.database {
+            super::Database::Sqlite(_) => OF_SQLITE,
+            super::Database::Postgres(_) => OF_POSTGRES,
+        };
+        let rows: Result<Vec<Row>, _> = on_either!(self, |pools| {
+            statement(newest, job_id, query).build_query_as().fetch_all(&pools.readers).await
+        });
         let mut points: Vec<_> = rows.map_err(|source| self.error(source))?.into_iter().map(point).collect();
         let has_more = points.len() > query.limit;
         points.truncate(query.limit);
@@ -63,12 +68,32 @@ impl Telemetry {
     }
 }
 
-/// One point more than asked for says whether there is another page. SQLite promises that the columns beside
-/// `max(generation)` come from the row that holds the maximum.
-fn statement(job_id: &JobId, query: &MetricQuery) -> QueryBuilder<Sqlite> {
-    let mut statement = QueryBuilder::new(
-        "SELECT series, step, max(generation), value, time_unix_ms FROM points WHERE job_id = ",
-    );
+/// How to take only the newest generation's point of each step.
+#[derive(Clone, Copy)]
+struct Newest {
+    columns: &'static str,
+    order: &'static str,
+}
+
+/// SQLite promises that the columns beside `max(generation)` come from the row that holds the maximum.
+const OF_SQLITE: Newest = Newest {
+    columns: "SELECT series, step, max(generation), value, time_unix_ms FROM points WHERE job_id = ",
+    order: " GROUP BY series, step ORDER BY series, step LIMIT ",
+};
+
+const OF_POSTGRES: Newest = Newest {
+    columns: "SELECT DISTINCT ON (series, step) series, step, generation, value, time_unix_ms FROM points
+              WHERE job_id = ",
+    order: " ORDER BY series, step, generation DESC LIMIT ",
+};
+
+/// One point more than asked for says whether there is another page.
+fn statement<D: Database>(newest: Newest, job_id: &JobId, query: &MetricQuery) -> QueryBuilder<D>
+where
+    for<'q> String: Encode<'q, D> + Type<D>,
+    for<'q> i64: Encode<'q, D> + Type<D>,
+{
+    let mut statement = QueryBuilder::new(newest.columns);
     statement.push_bind(job_id.to_string());
     if let Some(step) = query.after_step {
         statement.push(" AND step > ").push_bind(to_sql(step));
@@ -90,11 +115,14 @@ fn statement(job_id: &JobId, query: &MetricQuery) -> QueryBuilder<Sqlite> {
         None => only_spans(&mut statement, &query.spans),
     }
     let limit = query.limit.saturating_add(1) as u64;
-    statement.push(" GROUP BY series, step ORDER BY series, step LIMIT ").push_bind(to_sql(limit));
+    statement.push(newest.order).push_bind(to_sql(limit));
     statement
 }
 
-fn only_spans(statement: &mut QueryBuilder<Sqlite>, spans: &[Span]) {
+fn only_spans<D: Database>(statement: &mut QueryBuilder<D>, spans: &[Span])
+where
+    for<'q> i64: Encode<'q, D> + Type<D>,
+{
     let mut separator = " AND (";
     for Span { generation, first, last } in spans {
         statement.push(separator).push("(generation = ").push_bind(to_sql(generation.0));

@@ -69,9 +69,18 @@ impl Coordinator {
         answer.into_inner().job.expect("the job is in the answer")
     }
 
+    /// A job of one rank that runs on the agent's device, and the orders for it.
+    pub async fn running(&self, agent: &mut FakeAgent) -> (v1::Job, v1::AgentOrders) {
+        let job = self.submit(1).await;
+        let orders = agent.orders_when(|orders| orders.ranks.len() == 1).await;
+        agent.say_all_are(&orders, v1::RankState::Training).await;
+        let job = self.job_when(&job.id, |job| job.state() == v1::JobState::Running).await;
+        (job, orders)
+    }
+
     /// Watches until the job is as wanted.
     pub async fn job_when(&self, job_id: &str, is_wanted: impl Fn(&v1::Job) -> bool) -> v1::Job {
-        let request = v1::WatchJobRequest { job_id: job_id.to_owned() };
+        let request = v1::WatchJobRequest { job_id: job_id.to_owned(), ..Default::default() };
         let mut jobs = self.jobs().watch_job(request).await.expect("the job exists").into_inner();
         let wanted = async {
             loop {

@@ -31,7 +31,7 @@ async fn a_job_goes_from_submission_to_its_result() {
 async fn a_watch_ends_with_the_job() {
     let coordinator = Coordinator::start().await;
     let job = coordinator.submit(1).await;
-    let watch = v1::WatchJobRequest { job_id: job.id.clone() };
+    let watch = v1::WatchJobRequest { job_id: job.id.clone(), ..Default::default() };
     let mut jobs = coordinator.jobs().watch_job(watch).await.expect("it exists").into_inner();
     assert_eq!(
         jobs.message().await.expect("open").expect("now").job.expect("set").state(),
@@ -50,10 +50,7 @@ async fn a_watch_ends_with_the_job() {
 async fn cancelling_stops_the_ranks_first() {
     let coordinator = Coordinator::start().await;
     let mut agent = FakeAgent::join(&coordinator, "node-a", 1).await;
-    let job = coordinator.submit(1).await;
-    let orders = agent.orders_when(|orders| orders.ranks.len() == 1).await;
-    agent.say_all_are(&orders, RankState::Training).await;
-    coordinator.job_when(&job.id, |job| job.state() == JobState::Running).await;
+    let (job, orders) = coordinator.running(&mut agent).await;
     let cancel =
         v1::CancelJobRequest { job_id: job.id.clone(), reason: "not needed".into(), ..Default::default() };
     let answer = coordinator.jobs().cancel_job(cancel.clone()).await.expect("it runs").into_inner();
@@ -169,7 +166,7 @@ async fn a_job_that_is_not_there_is_named() {
     let failure = refusal(coordinator.jobs().get_job(request).await);
     assert_eq!(failure.reason, Reason::JobNotFound);
     assert!(failure.message.contains("job-99"), "{failure}");
-    let watch = v1::WatchJobRequest { job_id: "job-99".into() };
+    let watch = v1::WatchJobRequest { job_id: "job-99".into(), ..Default::default() };
     assert_eq!(refusal(coordinator.jobs().watch_job(watch).await).reason, Reason::JobNotFound);
 }
 

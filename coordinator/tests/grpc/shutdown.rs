@@ -15,7 +15,7 @@ async fn open_streams_end_at_once_and_say_why() {
     let mut agent = FakeAgent::join(&coordinator, "node-a", 1).await;
     agent.orders_when(|_| true).await;
     let job = coordinator.submit(2).await;
-    let watch = v1::WatchJobRequest { job_id: job.id.clone() };
+    let watch = v1::WatchJobRequest { job_id: job.id.clone(), ..Default::default() };
     let mut jobs = coordinator.jobs().watch_job(watch).await.expect("it exists").into_inner();
     jobs.message().await.expect("open").expect("the job as it is");
     let logs = v1::ReadLogsRequest { job_id: job.id, follow: true, ..Default::default() };

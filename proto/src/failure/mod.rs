@@ -9,7 +9,7 @@ use crate::{
 #[cfg(feature = "grpc")]
 mod status;
 #[cfg(feature = "grpc")]
-pub use status::from_status;
+pub use status::{from_status, to_status};
 
 /// What a fault means for the person or program that meets it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -92,6 +92,8 @@ reasons! {
     StoreTimeout: Retryable, DeadlineExceeded;
     /// The process is going down.
     ShuttingDown: Retryable, Unavailable;
+    /// Another coordinator leads; the subject is where it listens, and empty while nobody does.
+    NotLeader: Retryable, Unavailable;
     /// The journal can not be written.
     JournalUnavailable: Retryable, Unavailable;
     /// The data set is not where the recipe says.
@@ -122,6 +124,8 @@ reasons! {
     OutOfMemory: User, ResourceExhausted;
     /// Ranks that must agree hold different states.
     StateDiffers: Bug, Internal;
+    /// A rank holds another state than most of its peers: its memory or its arithmetic failed.
+    StateCorrupt: Retryable, DataLoss;
     /// The other side can not be reached.
     Unreachable: Retryable, Unavailable;
     /// A fault of Kindred that has no reason of its own.
@@ -130,6 +134,18 @@ reasons! {
     NoProgress: Retryable, Aborted;
     /// Somebody cancelled it.
     Cancelled: User, Cancelled;
+    /// No token or certificate that is known came with the call.
+    Unauthenticated: User, Unauthenticated;
+    /// The caller is known, and may not do this.
+    PermissionDenied: User, PermissionDenied;
+    /// A limit on calls, streams or lines.
+    LimitExceeded: Retryable, ResourceExhausted;
+    /// No such token.
+    TokenNotFound: User, NotFound;
+    /// It changed since the caller read it.
+    EtagMismatch: User, Aborted;
+    /// Events after the marker are not kept any more.
+    EventsForgotten: User, OutOfRange;
 }
 
 impl Reason {
@@ -198,6 +214,20 @@ impl Failure {
         Self { node_id: Some(node_id), rank: Some(rank), ..self }
     }
 
+    /// That another coordinator leads, which listens at `leader`; nobody does while that is none.
+    pub fn not_leader(leader: Option<&str>) -> Self {
+        let message = match leader {
+            Some(leader) => format!("this coordinator does not lead: ask the one at {leader}"),
+            None => "no coordinator leads at the moment: try again".to_owned(),
+        };
+        Self::new(Reason::NotLeader, message).about(leader.unwrap_or_default())
+    }
+
+    /// Where the coordinator listens that is to be asked instead.
+    pub fn leader(&self) -> Option<&str> {
+        (self.reason == Reason::NotLeader && !self.subject.is_empty()).then_some(self.subject.as_str())
+    }
+
     /// What it means for whoever meets it.
     pub fn kind(&self) -> Kind {
         self.reason.kind()
@@ -250,7 +280,7 @@ mod tests {
 
     #[test]
     fn every_reason_of_the_wire_has_a_row() {
-        let n_wire = (1..).take_while(|&number| v1::FailureReason::try_from(number).is_ok()).count();
+        let n_wire = (1..1000).filter(|&number| v1::FailureReason::try_from(number).is_ok()).count();
         assert_eq!(Reason::ALL.len(), n_wire);
         for &reason in Reason::ALL {
             assert_eq!(Reason::from(v1::FailureReason::from(reason)), reason);

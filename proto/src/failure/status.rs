@@ -16,15 +16,20 @@ const RETRY_DELAY: Duration = Duration::from_secs(1);
 
 impl From<Failure> for Status {
     fn from(failure: Failure) -> Self {
-        let mut details = ErrorDetails::with_error_info(failure.reason.name(), DOMAIN, metadata(&failure));
-        if failure.reason == Reason::SpecInvalid {
-            details.set_bad_request(field_violations(&failure));
-        }
-        if failure.kind() == Kind::Retryable {
-            details.set_retry_info(Some(RETRY_DELAY));
-        }
-        Status::with_error_details(failure.reason.code(), failure.message, details)
+        to_status(failure, RETRY_DELAY)
     }
+}
+
+/// A failure as the status that carries it; one that may be tried again says after how long.
+pub fn to_status(failure: Failure, retry_after: Duration) -> Status {
+    let mut details = ErrorDetails::with_error_info(failure.reason.name(), DOMAIN, metadata(&failure));
+    if failure.reason == Reason::SpecInvalid {
+        details.set_bad_request(field_violations(&failure));
+    }
+    if failure.kind() == Kind::Retryable {
+        details.set_retry_info(Some(retry_after));
+    }
+    Status::with_error_details(failure.reason.code(), failure.message, details)
 }
 
 fn metadata(failure: &Failure) -> HashMap<String, String> {
@@ -103,6 +108,15 @@ mod tests {
         let delay = |reason| Status::from(Failure::new(reason, "no")).get_details_retry_info();
         assert!(delay(Reason::JournalUnavailable).is_some());
         assert!(delay(Reason::JobNotFound).is_none());
+    }
+
+    #[test]
+    fn a_follower_names_the_leader() {
+        let status = Status::from(Failure::not_leader(Some("10.0.0.2:7460")));
+        assert_eq!(status.code(), Code::Unavailable);
+        assert_eq!(from_status(&status).leader(), Some("10.0.0.2:7460"));
+        assert_eq!(from_status(&Status::from(Failure::not_leader(None))).leader(), None);
+        assert_eq!(Failure::new(Reason::DataNotFound, "no").about("/data").leader(), None);
     }
 
     #[test]

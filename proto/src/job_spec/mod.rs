@@ -8,15 +8,19 @@ use crate::{
 };
 
 mod evaluate;
+mod project;
+mod scheduling;
 mod steps;
 mod terms;
 mod yaml;
 
 pub use crate::spec_error::{SpecError, Violation};
 pub use evaluate::{Evaluate, EvaluationSpec};
+pub use project::{DEFAULT_PROJECT, project_of};
+pub use scheduling::{DEFAULT_QUEUE, PRIORITIES, Scheduling};
 pub use steps::Steps;
 pub use terms::{DeviceKind, NoDeviceKind, RetryBudget, Terms};
-pub use yaml::{from_yaml, to_yaml};
+pub use yaml::{from_yaml, schema, to_yaml};
 
 /// A checked job of either kind.
 #[derive(Clone, Debug, PartialEq)]

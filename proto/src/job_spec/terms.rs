@@ -1,7 +1,9 @@
 //! What every job says, whatever it does.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
+use super::project;
+use super::scheduling::Scheduling;
 use crate::{ids::WorldSize, scope::Scope, v1};
 
 const MAX_RANKS: u32 = 65_536;
@@ -23,6 +25,10 @@ pub struct Terms {
     pub retry: RetryBudget,
     /// Labels for people and tools.
     pub labels: BTreeMap<String, String>,
+    /// What it asks of the scheduler.
+    pub scheduling: Scheduling,
+    /// Who it belongs to; empty for the submitter's own project, or `default`.
+    pub project: String,
 }
 
 impl Terms {
@@ -35,7 +41,9 @@ impl Terms {
             max_ranks: WorldSize(at.number("max_ranks", wire.max_ranks, ranks, ranks..=MAX_RANKS)),
             device: DeviceKind::check(wire.device, at),
             retry: RetryBudget::check(&wire.retry.unwrap_or_default(), &at.field("retry")),
-            labels: check_labels(wire, at),
+            labels: check_labels("labels", &wire.labels, at),
+            scheduling: Scheduling::check(wire, at),
+            project: project::check(&wire.project, at),
         }
     }
 
@@ -46,6 +54,7 @@ impl Terms {
 
     /// A spec that says nothing else yet.
     pub(super) fn to_wire(&self) -> v1::JobSpec {
+        let scheduling = self.scheduling.clone();
         v1::JobSpec {
             name: self.name.clone(),
             ranks: Some(self.ranks.0),
@@ -54,6 +63,12 @@ impl Terms {
             device: v1::DeviceKind::from(self.device).into(),
             retry: Some(self.retry.to_wire()),
             labels: self.labels.clone().into_iter().collect(),
+            queue: scheduling.queue,
+            priority: Some(scheduling.priority),
+            node_selector: scheduling.node_selector.into_iter().collect(),
+            device_memory_bytes: Some(scheduling.device_memory_bytes),
+            preemptible: Some(scheduling.preemptible),
+            project: self.project.clone(),
             ..Default::default()
         }
     }
@@ -137,6 +152,11 @@ impl RetryBudget {
 }
 
 fn check_name(given: &str, at: &Scope) -> String {
+    check_word("name", given, at)
+}
+
+/// A name that fits into a host name, and so into whatever people make of it.
+pub(super) fn check_word(field: &str, given: &str, at: &Scope) -> String {
     let is_inner = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
     let is_good = (1..=63).contains(&given.len())
         && given.bytes().all(is_inner)
@@ -145,28 +165,29 @@ fn check_name(given: &str, at: &Scope) -> String {
     if !is_good {
         let shown: String = given.chars().take(64).collect();
         at.violate(
-            "name",
+            field,
             format!("must be 1 to 63 lower-case letters, digits and inner hyphens, not {shown:?}"),
         );
     }
     given.to_owned()
 }
 
-fn check_labels(wire: &v1::JobSpec, at: &Scope) -> BTreeMap<String, String> {
-    let labels: BTreeMap<_, _> = wire.labels.clone().into_iter().collect();
+pub(super) fn check_labels(
+    field: &str,
+    wire: &HashMap<String, String>,
+    at: &Scope,
+) -> BTreeMap<String, String> {
+    let labels: BTreeMap<_, _> = wire.clone().into_iter().collect();
     if labels.len() > 64 {
-        at.violate("labels", format!("must be at most 64, not {}", labels.len()));
+        at.violate(field, format!("must be at most 64, not {}", labels.len()));
     }
     for (key, value) in labels.iter().take(64) {
         let shown: String = key.chars().take(64).collect();
         if key.is_empty() || key.len() > 63 {
-            at.violate("labels", format!("must have keys of 1 to 63 bytes, not {shown:?}"));
+            at.violate(field, format!("must have keys of 1 to 63 bytes, not {shown:?}"));
         }
         if value.len() > 256 {
-            at.violate(
-                "labels",
-                format!("must have values of at most 256 bytes; that of {shown:?} is longer"),
-            );
+            at.violate(field, format!("must have values of at most 256 bytes; that of {shown:?} is longer"));
         }
     }
     labels

@@ -5,10 +5,11 @@
 use std::{
     collections::BTreeMap,
     env,
-    io::{self, Read, Write},
+    io::{self, ErrorKind, Read, Write},
     os::unix::net::UnixStream,
     process::ExitCode,
     thread,
+    time::Duration,
 };
 
 use anyhow::{Context, bail};
@@ -60,6 +61,11 @@ impl Rank {
             "meet" => self.say(&FromRank::Meeting)?,
             "train" => self.train(rest)?,
             "progress" => self.say(&FromRank::Progress(Wire(progress(rest.parse()?))))?,
+            "stall" => {
+                let section = v1::stall::Section::Data.into();
+                let stall = v1::Stall { section, for_ms: rest.parse()?, limit_ms: 2_000, step: 7 };
+                self.say(&FromRank::Stalled(Some(Wire(stall))))?;
+            }
             "point" => {
                 let point = v1::MetricPoint { generation: self.generation.0, ..point(rest.parse()?) };
                 self.say(&FromRank::Points(vec![Wire(point)]))?;
@@ -76,6 +82,7 @@ impl Rank {
             "add" => self.store(StoreOperation::Add { key: rest.into(), amount: 2 })?,
             "commit" => self.commit(rest)?,
             "await-regroup" => self.await_regroup()?,
+            "steps" => return self.steps(rest).map(Some),
             "await-stop" => return self.await_stop().map(Some),
             "hang" => loop {
                 thread::park();
@@ -162,6 +169,28 @@ impl Rank {
             },
         };
         Ok(())
+    }
+
+    /// Takes a step every so many milliseconds until it is told to stop.
+    fn steps(&mut self, millis: &str) -> anyhow::Result<ExitCode> {
+        let pause = Duration::from_millis(millis.parse()?);
+        for step in 1.. {
+            let point = v1::MetricPoint { generation: self.generation.0, ..point(step) };
+            self.say(&FromRank::Points(vec![Wire(point)]))?;
+            self.say(&FromRank::Progress(Wire(v1::Progress { total_steps: u64::MAX, ..progress(step) })))?;
+            // The agent says something only when it wants something.
+            self.stream.set_read_timeout(Some(pause))?;
+            let is_quiet = match self.stream.read(&mut [0]) {
+                Ok(0) => bail!("the agent hung up"),
+                Ok(_) => false,
+                Err(error) => matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut),
+            };
+            if !is_quiet {
+                break;
+            }
+        }
+        self.say(&FromRank::Stopped)?;
+        Ok(ExitCode::SUCCESS)
     }
 
     fn await_stop(&mut self) -> anyhow::Result<ExitCode> {

@@ -63,9 +63,9 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> Result<(), Erro
 /// # Errors
 /// As for [`run`].
 pub async fn run_on(host: Arc<dyn Host>, config: Config, shutdown: CancellationToken) -> Result<(), Error> {
-    let identity = Identity::claim(&config.state_dir)?;
-    let route = Route { coordinator: config.coordinator.clone(), host: host.clone() };
-    let store = Store::new(route.connect_lazily()?, identity.node_id.clone());
+    let identity = Identity::claim(&config.state_dir)?.with_jobs_folder(&config.jobs_dir);
+    let route = Route::new(config.coordinators.clone(), host.clone());
+    let store = Store::new(route.clone(), identity.node_id.clone())?;
     let (link_events, from_link) = mpsc::channel(LINK_EVENTS);
     let mut link = JoinSet::new();
     link.spawn(link::run(route, identity.node_id.clone(), link_events));
@@ -177,7 +177,7 @@ impl Agent {
         self.limits = Limits::of(&orders);
         self.orders = orders.ranks.into_iter().map(|order| (RankKey::of(&order), order)).collect();
         self.reconcile();
-        known::pass_on_kept(&mut self.ranks, &self.orders);
+        known::pass_on(&mut self.ranks, &self.orders);
         self.answer_questions();
     }
 
@@ -209,9 +209,9 @@ impl Agent {
             return self.never_started(key, Outcome::Failed((&failure).into()));
         }
         let launch = self.launch(&key, order);
-        let (known, Ears { stop, regroup, kept }) = Known::starting(device);
+        let (known, Ears { stop, regroup, kept, doom }) = Known::starting(device);
         let (host, events) = (self.host.clone(), self.rank_events.clone());
-        let wires = Wires { host, events, stop, regroup, kept, store: self.store.clone() };
+        let wires = Wires { host, events, stop, regroup, kept, doom, store: self.store.clone() };
         while self.supervisors.try_join_next().is_some() {}
         self.supervisors.spawn(rank::supervise(launch, wires));
         tracing::info!(job_id = %key.job_id, generation = key.generation.0, rank = key.rank.0, "rank starts");
@@ -271,6 +271,10 @@ impl Agent {
             collective_timeout_ms: self.limits.collective_timeout_ms.into(),
             abort_grace_ms: self.limits.abort_grace_ms.into(),
             alive_interval_ms: self.limits.alive_interval_ms(),
+            n_losses: order.n_losses,
+            trained_ms: order.trained_ms,
+            created_unix_ms: order.job_created_unix_ms,
+            checkpoint_store: self.config.checkpoint_store.clone(),
         }
     }
 
@@ -304,6 +308,7 @@ impl Agent {
                 known.reached(RankState::Parted);
                 self.uplink.telemetry.add_line(key.job_id.as_str(), line);
             }
+            rank::Event::Stalled(stall) => known.stall = stall,
             rank::Event::Progress(progress) => {
                 known.progress = Some(progress);
                 return self.uplink.tell(News::Progress);
@@ -372,10 +377,7 @@ impl Agent {
     fn report(&mut self) {
         let n_dropped = self.uplink.telemetry.take_dropped();
         if n_dropped > 0 {
-            tracing::warn!(
-                n_dropped,
-                "dropped the oldest points and lines: the coordinator was away for long"
-            );
+            tracing::warn!(n_dropped, "the oldest points and lines are gone: the coordinator was away long");
         }
         let Self { config, identity, ranks, data_address, leaving, uplink, .. } = self;
         uplink.send(Instant::now(), |telemetry| v1::AgentReport {
@@ -389,6 +391,8 @@ impl Agent {
             ranks: ranks.iter().map(|(key, known)| known.observed(key)).collect(),
             telemetry,
             leaving: leaving.is_some(),
+            labels: config.labels.clone().into_iter().collect(),
+            jobs_folder: identity.jobs_folder.clone(),
         });
     }
 }

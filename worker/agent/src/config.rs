@@ -1,10 +1,11 @@
 //! What an agent needs to know before it starts, and every time limit in one place.
 
-use std::{net::IpAddr, path::PathBuf, time::Duration};
+use std::{collections::BTreeMap, net::IpAddr, path::PathBuf, time::Duration};
 
+use kindred_ipc::CheckpointStore;
 use kindred_proto::v1;
 
-use crate::link::Coordinator;
+use crate::link::Coordinators;
 
 /// How long a rank may take from its start to its first word; loading libtorch from a cold disk is slow.
 pub const HELLO_TIMEOUT: Duration = Duration::from_secs(120);
@@ -36,8 +37,8 @@ pub const STORE_MARGIN: Duration = Duration::from_secs(5);
 /// Everything that an agent is told at its start.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// Where the coordinator listens.
-    pub coordinator: Coordinator,
+    /// Where the coordinator listens, or several of which one leads.
+    pub coordinators: Coordinators,
     /// The node's name for people.
     pub node_name: String,
     /// Holds the node's id and the lock.
@@ -50,8 +51,12 @@ pub struct Config {
     pub data_address: Option<IpAddr>,
     /// What ranks may compute on.
     pub devices: Vec<v1::Device>,
+    /// What jobs choose nodes by, and where this one stands.
+    pub labels: BTreeMap<String, String>,
     /// The program of a rank.
     pub rank_program: PathBuf,
     /// How long a rank may take to stop before it is killed.
     pub grace: Duration,
+    /// Where checkpoints go beside the jobs' folders, if anywhere.
+    pub checkpoint_store: Option<CheckpointStore>,
 }

@@ -8,9 +8,10 @@ use kindred_proto::v1;
 const GPU_FOLDER: &str = "/proc/driver/nvidia/gpus";
 
 /// The devices of a node: `n_cpu` of the processor (one GPU-less node: one, a GPU node: none, unless told), and
-/// `n_cuda` GPUs, or those that are found.
-pub fn devices(n_cpu: Option<u32>, n_cuda: Option<u32>) -> Vec<v1::Device> {
-    let gpus = cuda(n_cuda, Path::new(GPU_FOLDER), |name| env::var(name).ok());
+/// `n_cuda` GPUs of so much memory, or those that are found.
+pub fn devices(n_cpu: Option<u32>, n_cuda: Option<u32>, gpu_memory_bytes: u64) -> Vec<v1::Device> {
+    let mut gpus = cuda(n_cuda, Path::new(GPU_FOLDER), |name| env::var(name).ok());
+    gpus.iter_mut().for_each(|gpu| gpu.memory_bytes = gpu_memory_bytes);
     let n_cpu = n_cpu.unwrap_or(u32::from(gpus.is_empty()));
     let (model, memory_bytes) = (cpu_model(), memory_bytes());
     let cpu = |index| device(index, v1::DeviceKind::Cpu, model.clone(), memory_bytes);
@@ -107,7 +108,7 @@ mod tests {
 
     #[test]
     fn processors_are_as_many_as_told() {
-        let found = devices(Some(3), Some(0));
+        let found = devices(Some(3), Some(0), 0);
         assert_eq!(found.iter().map(|device| device.index).collect::<Vec<_>>(), [0, 1, 2]);
         assert!(found.iter().all(|device| device.memory_bytes > 0 && !device.model.is_empty()));
     }

@@ -10,6 +10,7 @@ use kindred_proto::ids::{Incarnation, NodeId};
 use uuid::Uuid;
 
 const ID_FILE: &str = "node-id";
+const FOLDER_ID_FILE: &str = ".kindred-jobs";
 const LOCK_FILE: &str = "agent.lock";
 
 /// The node's id, and the right to be its agent for as long as this value lives.
@@ -19,6 +20,8 @@ pub struct Identity {
     pub node_id: NodeId,
     /// New at every start.
     pub incarnation: Incarnation,
+    /// The id of the folder of jobs, the same for agents that share it; empty where it has none.
+    pub jobs_folder: String,
     _lock: File,
 }
 
@@ -55,7 +58,18 @@ impl Identity {
         fs::create_dir_all(folder).map_err(at(folder))?;
         let lock = lock(folder)?;
         let node_id = node_id(&folder.join(ID_FILE))?;
-        Ok(Self { node_id, incarnation: Incarnation::new(Uuid::now_v7().to_string()), _lock: lock })
+        let incarnation = Incarnation::new(Uuid::now_v7().to_string());
+        Ok(Self { node_id, incarnation, jobs_folder: String::new(), _lock: lock })
+    }
+
+    /// With the id of the folder of jobs, if it can be had.
+    #[must_use]
+    pub fn with_jobs_folder(self, folder: &Path) -> Self {
+        let jobs_folder = folder_id(folder).unwrap_or_else(|error| {
+            tracing::warn!(%error, "the jobs' folder has no id: no other node is known to share it");
+            String::new()
+        });
+        Self { jobs_folder, ..self }
     }
 }
 
@@ -97,6 +111,30 @@ fn node_id(path: &Path) -> Result<NodeId, Error> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => new_id(path),
         Err(error) => Err(at(path)(error)),
     }
+}
+
+/// The id that a folder of jobs keeps, or a new one: nodes that share the folder read the same.
+///
+/// # Errors
+/// When the folder cannot be written.
+fn folder_id(folder: &Path) -> Result<String, Error> {
+    let path = folder.join(FOLDER_ID_FILE);
+    fs::create_dir_all(folder).map_err(at(folder))?;
+    match fs::read_to_string(&path) {
+        Ok(text) => return Ok(text.trim().to_owned()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) => return Err(at(&path)(error)),
+    }
+    let id = Uuid::new_v4().simple().to_string();
+    let beside = folder.join(format!("{FOLDER_ID_FILE}-{id}"));
+    fs::write(&beside, &id).map_err(at(&beside))?;
+    // A link takes nobody's place: of two agents that come at once, the second finds what the first one wrote.
+    match fs::hard_link(&beside, &path) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => fs::rename(&beside, &path),
+        _ => fs::remove_file(&beside),
+    }
+    .map_err(at(&path))?;
+    fs::read_to_string(&path).map(|text| text.trim().to_owned()).map_err(at(&path))
 }
 
 fn is_id(text: &str) -> bool {
@@ -141,6 +179,19 @@ mod tests {
         let _first = Identity::claim(folder.path()).expect("a fresh folder");
         let text = Identity::claim(folder.path()).expect_err("in use").to_string();
         assert!(text.contains(&format!("pid {}", std::process::id())), "{text}");
+    }
+
+    #[test]
+    fn agents_that_share_a_folder_read_the_same_id() {
+        let [shared, own] = [(); 2].map(|()| tempfile::tempdir().expect("a folder"));
+        let ids: Vec<_> = std::thread::scope(|scope| {
+            let read = || folder_id(shared.path()).expect("a folder that can be written");
+            let agents: Vec<_> = (0..8).map(|_| scope.spawn(read)).collect();
+            agents.into_iter().map(|agent| agent.join().expect("no panic")).collect()
+        });
+        assert!(ids.iter().all(|id| id.len() == 32 && *id == ids[0]), "{ids:?}");
+        assert_ne!(folder_id(own.path()).expect("a folder"), ids[0]);
+        assert_eq!(fs::read_dir(shared.path()).expect("readable").count(), 1);
     }
 
     #[test]

@@ -25,6 +25,8 @@ const MAX_CHECKPOINTS: usize = 32;
 pub struct Known {
     /// Newest progress.
     pub progress: Option<v1::Progress>,
+    /// Where it is slow, while it is.
+    pub stall: Option<v1::Stall>,
     /// Process id; 0 before there is one.
     pub pid: u32,
     device: Device,
@@ -36,6 +38,7 @@ pub struct Known {
     stop: watch::Sender<Option<Stop>>,
     regroup: watch::Sender<Option<Box<Start>>>,
     kept: watch::Sender<Vec<CheckpointId>>,
+    doom: watch::Sender<Option<String>>,
     /// Questions about commits that wait for a lease.
     questions: Vec<(CheckpointId, oneshot::Sender<Option<Duration>>)>,
 }
@@ -49,13 +52,18 @@ pub struct Ears {
     pub regroup: watch::Receiver<Option<Box<Start>>>,
     /// Each time: the checkpoints that stay.
     pub kept: watch::Receiver<Vec<CheckpointId>>,
+    /// Once: why the process is killed.
+    pub doom: watch::Receiver<Option<String>>,
 }
 
-/// Hands on to each rank which checkpoints stay, where its order says so.
-pub fn pass_on_kept(ranks: &mut BTreeMap<RankKey, Known>, orders: &BTreeMap<RankKey, v1::OrderedRank>) {
+/// Hands on to each rank what its order says to its process: which checkpoints stay, and that it is killed.
+pub fn pass_on(ranks: &mut BTreeMap<RankKey, Known>, orders: &BTreeMap<RankKey, v1::OrderedRank>) {
     for (key, order) in orders {
         if let Some(known) = ranks.get_mut(key) {
             known.keep(&order.kept_checkpoints);
+            if order.action() == v1::ordered_rank::Action::Kill {
+                known.kill(&order.kill_reason);
+            }
         }
     }
 }
@@ -65,8 +73,10 @@ impl Known {
     pub fn starting(device: Device) -> (Self, Ears) {
         let ((stop, stopped), (regroup, regrouped)) = (watch::channel(None), watch::channel(None));
         let (kept, keeps) = watch::channel(Vec::new());
+        let (doom, doomed) = watch::channel(None);
         let known = Self {
             progress: None,
+            stall: None,
             pid: 0,
             device,
             state: RankState::Starting,
@@ -76,9 +86,10 @@ impl Known {
             stop,
             regroup,
             kept,
+            doom,
             questions: Vec::new(),
         };
-        (known, Ears { stop: stopped, regroup: regrouped, kept: keeps })
+        (known, Ears { stop: stopped, regroup: regrouped, kept: keeps, doom: doomed })
     }
 
     /// A rank that never had a process here.
@@ -113,7 +124,7 @@ impl Known {
     pub fn regroup(&mut self, start: Start) {
         if self.phase() == Phase::Live {
             self.state = RankState::Starting;
-            (self.began_at, self.progress) = (None, None);
+            (self.began_at, self.progress, self.stall) = (None, None, None);
             self.questions.clear();
             self.regroup.send_replace(Some(Box::new(start)));
         }
@@ -131,6 +142,13 @@ impl Known {
         });
     }
 
+    /// Lets the process be killed, which is known to hang.
+    fn kill(&mut self, why: &str) {
+        if self.is_live() {
+            self.doom.send_if_modified(|doom| doom.replace(why.to_owned()).is_none());
+        }
+    }
+
     /// Notes what became of the rank.
     pub fn ended(&mut self, outcome: Outcome) {
         self.state = match outcome {
@@ -139,6 +157,7 @@ impl Known {
             Outcome::Failed(_) => RankState::Failed,
         };
         self.outcome = Some(outcome);
+        self.stall = None;
         self.questions.clear();
     }
 
@@ -203,6 +222,7 @@ impl Known {
             result,
             checkpoints: self.checkpoints.iter().cloned().collect(),
             began_at_step: self.began_at.map(|step| step.0),
+            stall: self.stall,
         }
     }
 }
@@ -235,6 +255,28 @@ mod tests {
         assert_eq!(*ears.kept.borrow_and_update(), [CheckpointId::new("step-000000000004-g1")]);
         known.keep(&["step-000000000004-g1".to_owned()]);
         assert!(!ears.kept.has_changed().expect("it is there"));
+    }
+
+    #[test]
+    fn only_a_rank_that_is_ordered_to_be_killed_is() {
+        let (known, mut ears) = known();
+        let key = RankKey {
+            job_id: "job-1".into(),
+            generation: kindred_proto::ids::Generation(1),
+            rank: kindred_proto::ids::Rank(0),
+        };
+        let mut ranks = BTreeMap::from([(key.clone(), known)]);
+        let order = |action: v1::ordered_rank::Action| {
+            let order =
+                v1::OrderedRank { action: action.into(), kill_reason: "hangs".into(), ..Default::default() };
+            BTreeMap::from([(key.clone(), order)])
+        };
+        pass_on(&mut ranks, &order(v1::ordered_rank::Action::Run));
+        assert_eq!(*ears.doom.borrow(), None);
+        pass_on(&mut ranks, &order(v1::ordered_rank::Action::Kill));
+        assert_eq!(ears.doom.borrow_and_update().as_deref(), Some("hangs"));
+        pass_on(&mut ranks, &order(v1::ordered_rank::Action::Kill));
+        assert!(!ears.doom.has_changed().expect("it is there"), "said once");
     }
 
     #[test]

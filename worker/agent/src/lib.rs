@@ -10,13 +10,16 @@
 pub mod address;
 pub mod args;
 pub mod config;
+pub mod credentials;
 pub mod devices;
 pub mod host;
 pub mod identity;
+pub mod joining;
 pub mod lease;
 pub mod link;
 pub mod rank;
 pub mod reconcile;
+pub mod roots;
 pub mod telemetry;
 pub mod views;
 

@@ -12,6 +12,7 @@ use std::{
 };
 
 use kindred_proto::{
+    failure::{self, Failure, Reason},
     ids::NodeId,
     v1::{self, agent_service_client::AgentServiceClient},
 };
@@ -29,6 +30,7 @@ const REPORTS_IN_FLIGHT: usize = 2;
 
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+const LONGEST_PAUSE_OF_SEVERAL: Duration = Duration::from_secs(1);
 
 /// The same trouble is logged again after so long.
 const WARN_AGAIN_AFTER: Duration = Duration::from_secs(60);
@@ -55,6 +57,46 @@ impl FromStr for Coordinator {
 impl fmt::Display for Coordinator {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
+    }
+}
+
+/// Where coordinators listen, one or several: `host:port,host:port`. One of them leads.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Coordinators(Vec<Coordinator>);
+
+impl FromStr for Coordinators {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        text.split(',').map(|each| each.trim().parse()).collect::<Result<_, _>>().map(Self)
+    }
+}
+
+impl fmt::Display for Coordinators {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (place, coordinator) in self.0.iter().enumerate() {
+            let comma = if place == 0 { "" } else { "," };
+            write!(f, "{comma}{coordinator}")?;
+        }
+        Ok(())
+    }
+}
+
+impl Coordinators {
+    /// The one to ask first.
+    pub fn first(&self) -> &Coordinator {
+        self.0.first().expect("splitting a text gives one part at least")
+    }
+
+    /// The one to ask when `asked` does not answer; the first one where `asked` is none of them.
+    fn after(&self, asked: &Coordinator) -> &Coordinator {
+        let place = self.0.iter().position(|each| each == asked);
+        place.and_then(|place| self.0.get(place + 1)).unwrap_or(self.first())
+    }
+
+    /// How long pauses between attempts become: where another one takes over within seconds, it is looked for sooner.
+    fn longest_pause(&self) -> Duration {
+        if self.0.len() > 1 { LONGEST_PAUSE_OF_SEVERAL } else { LONGEST_PAUSE }
     }
 }
 
@@ -99,6 +141,8 @@ enum Trouble {
     OtherService(String),
     #[error("the server there does not answer as gRPC (is it the right port?): {0}")]
     OtherProtocol(String),
+    #[error("{0}")]
+    NotLeader(Failure),
     #[error("the coordinator refused the stream: {0}")]
     Refused(String),
     #[error("the stream ended: {0}")]
@@ -107,18 +151,19 @@ enum Trouble {
     Closed,
 }
 
-/// Keeps a node's stream open for ever, with pauses between attempts. Ends only when nobody listens to `events`.
+/// Keeps a node's stream open for ever, with pauses between attempts, at whichever coordinator leads. Ends only when nobody
+/// listens to `events`.
 ///
 /// Cancel safety: dropping the future closes the stream.
 pub async fn run(route: Route, node_id: NodeId, events: mpsc::Sender<Event>) {
-    let coordinator = &route.coordinator;
+    let longest_pause = route.coordinators.longest_pause();
     let mut pause = FIRST_PAUSE;
     let mut n_pauses = 0;
     let mut warned: Option<(String, Instant)> = None;
     while !events.is_closed() {
         let mut is_answered = false;
         let trouble = match stream(&route, &events, &mut is_answered).await {
-            Err(trouble) => trouble.to_string(),
+            Err(trouble) => trouble,
             Ok(()) => return,
         };
         if events.send(Event::Down).await.is_err() {
@@ -128,14 +173,29 @@ pub async fn run(route: Route, node_id: NodeId, events: mpsc::Sender<Event>) {
             pause = FIRST_PAUSE;
             warned = None;
         }
-        if warned.as_ref().is_none_or(|(text, at)| *text != trouble || at.elapsed() > WARN_AGAIN_AFTER) {
-            tracing::warn!(%coordinator, error = %trouble, "no stream to the coordinator; trying again");
-            warned = Some((trouble, Instant::now()));
+        let coordinator = route.asked();
+        let text = trouble.to_string();
+        let next = next(&route.coordinators, &coordinator, &trouble);
+        if matches!(&trouble, Trouble::NotLeader(failure) if failure.leader().is_some()) {
+            tracing::info!(%coordinator, leader = %next, "another coordinator leads");
+        } else if warned.as_ref().is_none_or(|(told, at)| *told != text || at.elapsed() > WARN_AGAIN_AFTER) {
+            tracing::warn!(%coordinator, error = %text, "no stream to the coordinator; trying again");
+            warned = Some((text, Instant::now()));
         }
+        route.ask(next);
         n_pauses += 1;
         sleep(jittered(pause, &node_id, n_pauses)).await;
-        pause = (pause * 2).min(LONGEST_PAUSE);
+        pause = (pause * 2).min(longest_pause);
     }
+}
+
+/// Whom to ask after `asked` has not opened a stream: the leader that it names, otherwise the next in the list.
+fn next(coordinators: &Coordinators, asked: &Coordinator, trouble: &Trouble) -> Coordinator {
+    let named = match trouble {
+        Trouble::NotLeader(failure) => failure.leader().and_then(|leader| leader.parse().ok()),
+        _ => None,
+    };
+    named.unwrap_or_else(|| coordinators.after(asked).clone())
 }
 
 /// One stream, from connecting to its end; `Ok` when nobody listens any more.
@@ -157,7 +217,7 @@ async fn stream(route: &Route, events: &mpsc::Sender<Event>, is_answered: &mut b
             patience = Duration::from_millis(orders.lease_ms.into());
         }
         if !*is_answered {
-            tracing::info!(coordinator = %route.coordinator, "connected to the coordinator");
+            tracing::info!(coordinator = %route.asked(), "connected to the coordinator");
             *is_answered = true;
         }
         if events.send(Event::Orders(Box::new(orders))).await.is_err() {
@@ -169,6 +229,10 @@ async fn stream(route: &Route, events: &mpsc::Sender<Event>, is_answered: &mut b
 /// What it means that a stream could not be opened though a server was there. A status that the server itself sent
 /// has no cause on this side; anything else did not come from gRPC.
 fn not_opened(status: tonic::Status) -> Trouble {
+    let failure = failure::from_status(&status);
+    if failure.reason == Reason::NotLeader {
+        return Trouble::NotLeader(failure);
+    }
     match (status.code(), std::error::Error::source(&status)) {
         (tonic::Code::Unimplemented, _) => Trouble::OtherService(status.message().to_owned()),
         (_, Some(cause)) => Trouble::OtherProtocol(innermost(cause)),
@@ -220,7 +284,8 @@ mod tests {
     async fn trouble_at(address: SocketAddr) -> String {
         let (events, mut heard) = mpsc::channel(4);
         tokio::spawn(async move { while heard.recv().await.is_some() {} });
-        let route = Route { coordinator: Coordinator(address.to_string()), host: Arc::new(Machine) };
+        let coordinators = address.to_string().parse().expect("an address");
+        let route = Route::new(coordinators, Arc::new(Machine));
         stream(&route, &events, &mut false).await.expect_err("no coordinator there").to_string()
     }
 
@@ -251,6 +316,23 @@ mod tests {
     fn another_grpc_service_is_told_from_a_coordinator() {
         let text = not_opened(tonic::Status::unimplemented("unknown service")).to_string();
         assert!(text.contains("not a Kindred coordinator"), "{text}");
+    }
+
+    #[test]
+    fn the_leader_is_asked_next_and_without_one_the_next_in_the_list() {
+        let several: Coordinators = "a:1, b:2,c:3".parse().expect("addresses");
+        assert!("a:1,b".parse::<Coordinators>().is_err());
+        let at = |text: &str| text.parse::<Coordinator>().expect("an address");
+        let follower = |leader| not_opened(Failure::not_leader(leader).into());
+        assert_eq!(next(&several, &at("a:1"), &follower(Some("c:3"))), at("c:3"));
+        assert_eq!(
+            next(&several, &at("a:1"), &follower(Some("d:4"))),
+            at("d:4"),
+            "also one that is not in the list"
+        );
+        assert_eq!(next(&several, &at("a:1"), &follower(None)), at("b:2"));
+        assert_eq!(next(&several, &at("c:3"), &Trouble::Closed), at("a:1"));
+        assert_eq!(next(&several, &at("d:4"), &Trouble::Closed), at("a:1"));
     }
 
     #[test]

@@ -3,12 +3,18 @@
 use std::{
     io::{self, IsTerminal, Write},
     process::ExitCode,
+    sync::Arc,
 };
 
 use anyhow::{Context, Result, bail, ensure};
 use clap::Parser;
 use kindred_agent::{
     args::{Args, Command},
+    credentials::Secured,
+    host::Machine,
+    identity::Identity,
+    joining,
+    roots::Confined,
     views::{self, Views},
 };
 use rustix::process::{Signal, getppid, set_parent_process_death_signal};
@@ -47,11 +53,35 @@ async fn run(args: Args) -> Result<()> {
     if args.stop_with_parent {
         stop_with_parent()?;
     }
-    let config = args.into_config()?;
     let shutdown = CancellationToken::new();
     tokio::select! {
-        ended = kindred_agent::run(config, shutdown.clone()) => Ok(ended?),
+        ended = join_and_run(args, shutdown.clone()) => ended,
         asked = two_signals(&shutdown) => asked,
+    }
+}
+
+/// With TLS where the node has joined, or joins now; without where it never did.
+async fn join_and_run(mut args: Args, shutdown: CancellationToken) -> Result<()> {
+    let state_dir = args.state_dir()?;
+    let node_id = Identity::claim(&state_dir)?.node_id.clone();
+    let joined = tokio::select! {
+        () = shutdown.cancelled() => return Ok(()),
+        joined = joining::credentials(&state_dir, &node_id, args.join.as_ref()) => joined?,
+    };
+    let Some(credentials) = joined else {
+        let config = args.clone().into_config()?;
+        let host = Confined { roots: args.roots(&config)?, host: Machine };
+        return Ok(kindred_agent::run_on(Arc::new(host), config, shutdown).await?);
+    };
+    let coordinator =
+        args.coordinator.as_ref().map_or_else(|| credentials.coordinator(), ToString::to_string);
+    args.coordinator = Some(coordinator.parse().map_err(anyhow::Error::msg)?);
+    let config = args.clone().into_config()?;
+    let secured = Secured::joined(Machine, credentials.clone());
+    let host = Confined { roots: args.roots(&config)?, host: secured };
+    tokio::select! {
+        ended = kindred_agent::run_on(Arc::new(host), config, shutdown) => Ok(ended?),
+        () = joining::renew_for_ever(credentials, &coordinator) => Ok(()),
     }
 }
 

@@ -1,6 +1,9 @@
 //! Operations of the key-value store through which the ranks of a generation meet, passed on to the coordinator.
 
-use std::time::Duration;
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use kindred_ipc::{StoreFault, StoreOperation, StoreValue};
 use kindred_proto::{
@@ -11,22 +14,40 @@ use kindred_proto::{
 use tokio::time::{Instant, sleep, timeout_at};
 use tonic::transport::Channel;
 
-use crate::{config::STORE_MARGIN, reconcile::RankKey};
+use crate::{config::STORE_MARGIN, link::Coordinator, reconcile::RankKey, route::Route};
 
 /// Between two attempts while the coordinator is away.
 const PAUSE: Duration = Duration::from_millis(200);
 
-/// The store as this node reaches it; its connection comes back by itself.
+/// The store as this node reaches it; its connection comes back by itself, and follows the coordinator that leads.
 #[derive(Clone, Debug)]
 pub struct Store {
-    client: AgentServiceClient<Channel>,
+    route: Route,
+    /// The coordinator that is asked, and the way to it.
+    client: Arc<Mutex<(Coordinator, AgentServiceClient<Channel>)>>,
     node_id: NodeId,
 }
 
 impl Store {
     /// A store behind a channel that connects when it is needed.
-    pub fn new(channel: Channel, node_id: NodeId) -> Self {
-        Self { client: AgentServiceClient::new(channel), node_id }
+    ///
+    /// # Errors
+    /// When the coordinator's address cannot be used.
+    pub fn new(route: Route, node_id: NodeId) -> Result<Self, tonic::transport::Error> {
+        let client = (route.asked(), AgentServiceClient::new(route.connect_lazily()?));
+        Ok(Self { route, client: Arc::new(Mutex::new(client)), node_id })
+    }
+
+    /// The way to whoever leads.
+    fn client(&self) -> AgentServiceClient<Channel> {
+        let mut client = self.client.lock().unwrap_or_else(PoisonError::into_inner);
+        let asked = self.route.asked();
+        if client.0 != asked
+            && let Ok(channel) = self.route.connect_lazily()
+        {
+            *client = (asked, AgentServiceClient::new(channel));
+        }
+        client.1.clone()
     }
 
     /// Carries one operation out for a rank.
@@ -59,7 +80,7 @@ impl Store {
         deadline: Instant,
         subject: &str,
     ) -> Result<StoreValue, StoreFault> {
-        match timeout_at(deadline, self.client.clone().store(request.clone())).await {
+        match timeout_at(deadline, self.client().store(request.clone())).await {
             Ok(Ok(response)) => {
                 let v1::StoreResponse { value, number, found } = response.into_inner();
                 Ok(StoreValue { value, number, found })

@@ -12,7 +12,7 @@ use kindred_data::{Dataset, Split, contact_sheet};
 use kindred_proto::job_spec::{self, JobSpec};
 
 /// Which job, and how many images.
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 pub struct Views {
     /// The job as YAML; `-` reads standard input.
     file: PathBuf,

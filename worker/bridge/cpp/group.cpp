@@ -5,11 +5,11 @@
 #include <ATen/ops/empty.h>
 
 #include <torch/csrc/distributed/c10d/PrefixStore.hpp>
-#include <torch/csrc/distributed/c10d/ProcessGroupGloo.hpp>
 #ifdef KINDRED_CUDA
 #include <torch/csrc/distributed/c10d/ProcessGroupNCCL.hpp>
 #endif
 
+#include "abortable_gloo.h"
 #include "kindred-bridge/src/ffi.rs.h"
 #include "store.h"
 
@@ -22,13 +22,10 @@ using StorePtr = c10::intrusive_ptr<c10d::Store>;
 using BackendPtr = c10::intrusive_ptr<c10d::Backend>;
 using WorkPtr = c10::intrusive_ptr<c10d::Work>;
 
-// A Gloo operation ends by its own time-out, and its text says more than that of a wait: the wait gives it this long.
-constexpr milliseconds WAIT_SLACK{200};
-
 BackendPtr new_gloo(const StorePtr& store, const GroupConfig& config) {
   auto options = c10d::ProcessGroupGloo::Options::create(milliseconds(config.timeout_ms));
   options->devices.push_back(c10d::ProcessGroupGloo::createDeviceForHostname(std::string(config.address)));
-  return c10::make_intrusive<c10d::ProcessGroupGloo>(store, config.rank, config.world_size, options);
+  return c10::make_intrusive<AbortableGloo>(store, config.rank, config.world_size, std::move(options));
 }
 
 BackendPtr new_nccl([[maybe_unused]] const StorePtr& store, [[maybe_unused]] const GroupConfig& config) {
@@ -84,7 +81,7 @@ WorkPtr Group::Inner::start_all_reduce(const at::Tensor& tensor, c10d::ReduceOp 
   });
 }
 
-void Group::Inner::finish(c10d::Work& work) const { work.wait(is_cuda ? kNoTimeout : timeout + WAIT_SLACK); }
+void Group::Inner::finish(c10d::Work& work) const { work.wait(kNoTimeout); }
 
 at::Tensor Group::Inner::all_gather(const at::Tensor& local) const {
   at::NoGradGuard no_grad;
@@ -142,7 +139,7 @@ void Group::barrier() const {
 
 void Group::abort() const {
   inner_->aborted = true;
-  if (inner_->is_cuda) inner_->backend->abort();
+  inner_->backend->abort();
 }
 
 std::shared_ptr<Group> connect_group(const Store& store, const GroupConfig& config) {
@@ -158,7 +155,6 @@ std::shared_ptr<Group> connect_group(const Store& store, const GroupConfig& conf
   auto inner = std::make_shared<Group::Inner>();
   inner->group = std::move(group);
   inner->backend = std::move(backend);
-  inner->is_cuda = is_nccl;
   inner->timeout = milliseconds(config.timeout_ms);
   return std::make_shared<Group>(std::move(inner));
 }

@@ -15,7 +15,6 @@ namespace kindred {
 struct Group::Inner {
   c10::intrusive_ptr<c10d::ProcessGroup> group;
   c10::intrusive_ptr<c10d::Backend> backend;
-  bool is_cuda;
   std::chrono::milliseconds timeout;
   // Backends count their operations without a lock.
   mutable std::mutex submitting;

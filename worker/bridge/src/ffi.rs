@@ -147,6 +147,9 @@ mod bridge {
         fn channels_last(tensor: &Tensor) -> Result<*mut Tensor>;
         fn keep_big_blocks_on_the_heap() -> bool;
     }
+
+    // What aborts a group does not keep it.
+    impl WeakPtr<Group> {}
 }
 
 pub(crate) use bridge::*;

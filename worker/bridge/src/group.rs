@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use cxx::{SharedPtr, UniquePtr};
+use cxx::{SharedPtr, UniquePtr, WeakPtr};
 use tch::Tensor;
 
 use crate::store::millis;
@@ -63,8 +63,9 @@ pub struct GroupOptions {
 /// All ranks call the same operations in the same order. Operations of one handle and its clones must not race each
 /// other either: which one a peer's operation meets is decided by order alone.
 ///
-/// Dropping the last handle waits for operations in flight. Each ends within the group's time-out at every step of
-/// its ring, and at once when a peer's connection ends, so a drop takes long only while a peer hangs.
+/// Dropping the last handle waits for operations in flight, unless the group was [aborted](Self::abort). Each ends within
+/// the group's time-out at every step of its ring, and most of the time at once when a peer's connection ends. Gloo does
+/// not notice that end in the middle of a message: whoever leaves peers that may be gone or hang aborts first.
 #[derive(Clone)]
 pub struct ProcessGroup {
     pub(crate) inner: SharedPtr<ffi::Group>,
@@ -163,13 +164,36 @@ impl ProcessGroup {
         self.inner.barrier().map_err(during("barrier"))
     }
 
-    /// Refuses all further operations. With NCCL those in flight are ended too; Gloo has no way to do that, so there
-    /// they end when a peer's connection does, or by the group's time-out.
+    /// Refuses all further operations and fails those in flight as `PeerLost`. Their tensors may still change until the
+    /// group's time-out (Gloo). The other ranks hear of it as of a lost peer, if they have not left as well.
     ///
     /// # Errors
     /// When NCCL fails to abort.
     pub fn abort(&self) -> Result<(), Error> {
-        self.inner.abort().map_err(during("abort the group"))
+        self.aborter().abort()
+    }
+
+    /// What can abort the group from another thread. It does not keep the group.
+    pub fn aborter(&self) -> Aborter {
+        Aborter { inner: SharedPtr::downgrade(&self.inner) }
+    }
+}
+
+/// Aborts a group, as [`ProcessGroup::abort`] does, if it is still there.
+#[derive(Clone)]
+pub struct Aborter {
+    inner: WeakPtr<ffi::Group>,
+}
+
+impl Aborter {
+    /// Aborts.
+    ///
+    /// # Errors
+    /// When NCCL fails to abort.
+    pub fn abort(&self) -> Result<(), Error> {
+        let inner = self.inner.upgrade();
+        let Some(group) = inner.as_ref() else { return Ok(()) };
+        group.abort().map_err(during("abort the group"))
     }
 }
 

@@ -18,7 +18,7 @@ mod tensor;
 pub use autocast::with_autocast;
 pub use autograd::{backward, clear_grads};
 pub use error::{Error, ErrorKind};
-pub use group::{Backend, GroupOptions, ProcessGroup, ReduceOp, Work};
+pub use group::{Aborter, Backend, GroupOptions, ProcessGroup, ReduceOp, Work};
 pub use memory::{channels_last, tune_allocator};
 pub use optim::{
     AdamWMemory, AdamWStep, LarsStep, SgdStep, clip_gradients, foreach_lerp, fused_adamw, fused_lars,

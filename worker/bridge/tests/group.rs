@@ -7,7 +7,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use kindred_bridge::{Backend, ErrorKind, GroupOptions, ProcessGroup, ReduceOp, Store};
-use ranks::{TIMEOUT, connect, on_ranks};
+use ranks::{TIMEOUT, beside_an_idle_peer, connect, on_ranks};
 use tch::{Device, Kind, Tensor};
 
 #[test]
@@ -118,16 +118,7 @@ fn a_lost_peer_is_told_at_once() {
 
 #[test]
 fn a_hanging_peer_is_a_timeout_and_the_drop_ends() {
-    let store = Store::in_process().expect("there is memory for a store");
-    let (both_connected, rank_0_done) = (Barrier::new(2), Barrier::new(2));
-    thread::scope(|scope| {
-        scope.spawn(|| {
-            let _idle = connect(&store, 1, 2, TIMEOUT).expect("both come");
-            both_connected.wait();
-            rank_0_done.wait();
-        });
-        let group = connect(&store, 0, 2, Duration::from_millis(500)).expect("both come");
-        both_connected.wait();
+    beside_an_idle_peer(Duration::from_millis(500), |group| {
         let started = Instant::now();
         let tensor = Tensor::zeros([4], (Kind::Float, Device::Cpu));
         let unwaited = group.all_reduce_async(&tensor, ReduceOp::Sum).expect("the group is whole");
@@ -136,7 +127,6 @@ fn a_hanging_peer_is_a_timeout_and_the_drop_ends() {
         drop(unwaited);
         drop(group);
         assert!(started.elapsed() < Duration::from_secs(5), "{:?}", started.elapsed());
-        rank_0_done.wait();
     });
 }
 
@@ -146,6 +136,27 @@ fn an_aborted_group_refuses_operations() {
         group.abort().expect("Gloo has nothing that could fail");
         let error = group.barrier().expect_err("the group was aborted");
         assert!(error.message.contains("aborted"), "{error}");
+    });
+}
+
+#[test]
+fn an_abort_ends_what_waits_for_a_hanging_peer() {
+    beside_an_idle_peer(TIMEOUT, |group| {
+        let (started, aborter, is_submitted) = (Instant::now(), group.aborter(), Barrier::new(2));
+        let tensor = Tensor::zeros([4], (Kind::Float, Device::Cpu));
+        let waited = thread::scope(|scope| {
+            scope.spawn(|| {
+                is_submitted.wait();
+                aborter.abort().expect("Gloo has nothing that could fail");
+            });
+            let in_flight = group.all_reduce_async(&tensor, ReduceOp::Sum).expect("the group is whole");
+            is_submitted.wait();
+            in_flight.wait()
+        });
+        let error = waited.expect_err("the group is aborted");
+        assert_eq!(error.kind, ErrorKind::PeerLost, "{error}");
+        drop(group);
+        assert!(started.elapsed() < TIMEOUT / 4, "{:?}", started.elapsed());
     });
 }
 

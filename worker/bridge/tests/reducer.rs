@@ -2,11 +2,15 @@
 
 mod ranks;
 
+use std::sync::Barrier;
+use std::thread;
+use std::time::Instant;
+
 use kindred_bridge::{
     Error, ErrorKind, ProcessGroup, ReduceOp, Reducer, ReducerOptions, SgdStep, backward, clear_grads,
     fused_sgd,
 };
-use ranks::{noise, on_ranks};
+use ranks::{TIMEOUT, beside_an_idle_peer, noise, on_ranks};
 use tch::{Device, Kind, Tensor};
 
 /// Small buckets, so that there are several.
@@ -144,6 +148,26 @@ fn a_peer_lost_between_steps_ends_the_backward_pass_with_an_error() {
         let error = step(&net, &mut reducer, &input(1, group.rank(), 3)).expect_err("rank 2 is gone");
         assert_eq!(error.kind, ErrorKind::PeerLost, "{error}");
         assert!(error.message.starts_with("backward pass: "), "{error}");
+    });
+}
+
+#[test]
+fn an_abort_ends_a_backward_pass_that_waits_for_a_hanging_peer() {
+    beside_an_idle_peer(TIMEOUT, |group| {
+        let net = Net::new();
+        let mut reducer = Reducer::new(&group, &net.parameters(), OPTIONS).expect("all ranks are here");
+        let (started, aborter, is_about_to) = (Instant::now(), group.aborter(), Barrier::new(2));
+        let error = thread::scope(|scope| {
+            scope.spawn(|| {
+                is_about_to.wait();
+                aborter.abort().expect("Gloo has nothing that could fail");
+            });
+            is_about_to.wait();
+            step(&net, &mut reducer, &input(0, 0, 2)).expect_err("rank 1 hangs")
+        });
+        assert_eq!(error.kind, ErrorKind::PeerLost, "{error}");
+        drop((reducer, group));
+        assert!(started.elapsed() < TIMEOUT / 4, "{:?}", started.elapsed());
     });
 }
 

@@ -94,6 +94,25 @@ pub struct Start {
     /// The rank says something at least this often, in milliseconds; [`FromRank::Alive`] when there is nothing else. 0: no
     /// matter.
     pub alive_interval_ms: u64,
+    /// Losses that the job has met.
+    pub n_losses: u32,
+    /// For how long its earlier generations trained, in milliseconds.
+    pub trained_ms: u64,
+    /// When the coordinator took the job in, in milliseconds since the Unix epoch.
+    pub created_unix_ms: i64,
+    /// Where checkpoints go beside `job_dir`, if anywhere.
+    pub checkpoint_store: Option<CheckpointStore>,
+}
+
+/// An object store for checkpoints. Its credentials are in the environment that a rank inherits.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CheckpointStore {
+    /// `s3://BUCKET/PREFIX` or `file:///FOLDER`.
+    pub url: String,
+    /// How long each request may take, in milliseconds.
+    pub patience_ms: u64,
+    /// How long it is waited for once the rank is asked to stop, in milliseconds.
+    pub stop_patience_ms: u64,
 }
 
 /// What a rank tells its agent.
@@ -119,6 +138,8 @@ pub enum FromRank {
     },
     /// A peer is lost. The rank keeps its state and waits for [`ToRank::Regroup`], but not for long.
     Parted(Wire<kindred_proto::v1::Failure>),
+    /// It is much longer in a part of a step than its steps take; said again while that lasts, and empty once it is over.
+    Stalled(Option<Wire<kindred_proto::v1::Stall>>),
     /// Newest progress.
     Progress(Wire<kindred_proto::v1::Progress>),
     /// Points of series.

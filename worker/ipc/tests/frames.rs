@@ -3,8 +3,8 @@
 use std::io::{self, Cursor, ErrorKind, Read};
 
 use kindred_ipc::{
-    Error, FromRank, MAX_FRAME_BYTES, Start, StoreFault, StoreOperation, StoreValue, ToRank, Wire, decode,
-    encode, read, write,
+    CheckpointStore, Error, FromRank, MAX_FRAME_BYTES, Start, StoreFault, StoreOperation, StoreValue, ToRank,
+    Wire, decode, encode, read, write,
 };
 use kindred_proto::{
     ids::{CheckpointId, Generation, Rank, Step, WorldSize},
@@ -56,6 +56,14 @@ fn start() -> Start {
         collective_timeout_ms: 60_000,
         abort_grace_ms: 5_000,
         alive_interval_ms: 0,
+        n_losses: 2,
+        trained_ms: 90_000,
+        created_unix_ms: 1_790_000_000_000,
+        checkpoint_store: Some(CheckpointStore {
+            url: "s3://bucket/prefix".into(),
+            patience_ms: 60_000,
+            stop_patience_ms: 8_000,
+        }),
     }
 }
 

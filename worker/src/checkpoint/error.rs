@@ -39,6 +39,9 @@ pub enum Error {
         /// Digest in the manifest.
         found: String,
     },
+    /// The object store.
+    #[error(transparent)]
+    Store(kindred_store::Error),
     /// A tensor could not be copied.
     #[error("tensor {name}: {source}")]
     Tensor {
@@ -62,6 +65,11 @@ impl Error {
         Self::Unreadable { path: path.to_path_buf(), why: why.to_string() }
     }
 
+    /// Whether it only says that the object store was away or busy.
+    pub fn is_about_an_absent_store(&self) -> bool {
+        matches!(self, Self::Store(error) if error.is_away())
+    }
+
     /// The file or folder that this is about, if any.
     pub fn path(&self) -> Option<&Path> {
         match self {
@@ -69,7 +77,29 @@ impl Error {
             | Self::Io { path, .. }
             | Self::Unreadable { path, .. }
             | Self::Foreign { path, .. } => Some(path),
-            Self::Tensor { .. } => None,
+            Self::Store(_) | Self::Tensor { .. } => None,
         }
+    }
+}
+
+impl From<kindred_store::Error> for Error {
+    /// A fault of this machine's disk is one whoever meets it.
+    fn from(error: kindred_store::Error) -> Self {
+        match error {
+            kindred_store::Error::File { path, source } => Self::io(&path, source),
+            other => Self::Store(other),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_disk_that_is_full_while_something_is_fetched_is_full() {
+        let (path, source) = (PathBuf::from("/jobs/state"), io::ErrorKind::StorageFull.into());
+        let error = Error::from(kindred_store::Error::File { path: path.clone(), source });
+        assert!(matches!(&error, Error::DiskFull { path: full } if *full == path), "{error}");
     }
 }

@@ -6,12 +6,13 @@
 //! exist, and a manifest's digests hold (invariant C1).
 //!
 //! Non-goals: what the state consists of (the caller hands over named tensors), whether this rank may commit
-//! (the agent knows), and object stores.
+//! (the agent knows). In an object store it is the same two files: `remote`.
 
 mod error;
 mod files;
 mod manifest;
 mod read;
+mod remote;
 mod retention;
 mod snapshot;
 mod tensors;
@@ -21,6 +22,7 @@ pub use error::Error;
 pub use files::{digest_of_file, write_synced};
 pub use manifest::{FileEntry, MANIFEST_FILE, Manifest, STATE_FILE};
 pub use read::{Opened, newest_good, recorded};
+pub use remote::{Recorded, Remote, fetch_newest};
 pub use retention::{remove_all_but, remove_leftovers, set_aside};
 pub use snapshot::Snapshot;
 pub use tensors::encode;

@@ -50,7 +50,7 @@ pub fn recorded(folder: &Path, manifest_digest: &str) -> Result<Option<Opened>, 
 }
 
 impl Opened {
-    fn read(folder: PathBuf) -> Result<Self, Error> {
+    pub(super) fn read(folder: PathBuf) -> Result<Self, Error> {
         let manifest = Manifest::read(&folder)?;
         let mut state = None;
         for file in &manifest.files {

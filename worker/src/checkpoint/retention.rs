@@ -23,14 +23,23 @@ const STAGING_PREFIX: &str = ".partial-";
 /// # Errors
 /// When a folder cannot be listed or removed.
 pub fn remove_all_but(checkpoints: &Path, kept: &[CheckpointId]) -> Result<(), Error> {
-    let newest =
-        kept.iter().filter_map(|id| parse(id.as_str())).map(|(step, generation)| (generation, step)).max();
-    for (step, generation, name) in parsed(folders_in(checkpoints)?) {
-        if Some((generation, step)) <= newest && kept.iter().all(|id| id.as_str() != name) {
-            remove_folder(&checkpoints.join(name))?;
-        }
+    for name in let_go(folders_in(checkpoints)?, kept) {
+        remove_folder(&checkpoints.join(name))?;
     }
     Ok(())
+}
+
+/// Those names of checkpoints that are let go of.
+pub(super) fn let_go(names: Vec<String>, kept: &[CheckpointId]) -> Vec<String> {
+    let newest =
+        kept.iter().filter_map(|id| parse(id.as_str())).map(|(step, generation)| (generation, step)).max();
+    let mut gone = Vec::new();
+    for (step, generation, name) in parsed(names) {
+        if Some((generation, step)) <= newest && kept.iter().all(|id| id.as_str() != name) {
+            gone.push(name);
+        }
+    }
+    gone
 }
 
 /// Removes what processes that are gone began to write.
@@ -94,7 +103,8 @@ fn parsed(names: Vec<String>) -> Vec<(Step, Generation, String)> {
     parsed
 }
 
-fn parse(name: &str) -> Option<(Step, Generation)> {
+/// The step and the generation in a checkpoint's name.
+pub(super) fn parse(name: &str) -> Option<(Step, Generation)> {
     let (step, generation) = name.strip_prefix("step-")?.split_once("-g")?;
     Some((Step(step.parse().ok()?), Generation(generation.parse().ok()?)))
 }

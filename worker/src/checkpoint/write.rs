@@ -79,6 +79,11 @@ impl Staged {
         self.size_bytes
     }
 
+    /// The folder that it is in until then.
+    pub fn folder(&self) -> &Path {
+        &self.staging
+    }
+
     /// The folder that it is in once it is committed.
     pub fn target(&self) -> &Path {
         &self.target

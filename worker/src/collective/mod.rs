@@ -9,6 +9,7 @@ pub mod kmeans;
 pub mod queue;
 mod share;
 mod threads;
+mod waiting;
 
 use std::borrow::Borrow;
 use std::sync::Arc;
@@ -22,6 +23,10 @@ pub use digest::digest;
 pub use kindred_bridge::Error;
 pub use share::Share;
 pub use threads::on_threads;
+pub use waiting::Waiting;
+
+/// Tensors that are broadcast together take no more than this.
+const PARCEL_BYTES: usize = 32 << 20;
 
 /// The ranks of one generation; clones are the same ranks.
 ///
@@ -34,6 +39,7 @@ pub struct Collective {
     device: Device,
     /// `None` in a world of one.
     groups: Option<Arc<Groups>>,
+    waiting: Waiting,
 }
 
 struct Groups {
@@ -61,12 +67,13 @@ impl Collective {
             1 => None,
             _ => Some(Arc::new(Groups { gradients: group("gradients")?, tensors: group("tensors")? })),
         };
-        Ok(Collective { rank: options.rank, world_size: options.world_size, device, groups })
+        let waiting = Waiting::default();
+        Ok(Collective { rank: options.rank, world_size: options.world_size, device, groups, waiting })
     }
 
     /// Makes a world of one, which needs nobody.
     pub fn single() -> Collective {
-        Collective { rank: 0, world_size: 1, device: Device::Cpu, groups: None }
+        Collective { rank: 0, world_size: 1, device: Device::Cpu, groups: None, waiting: Waiting::default() }
     }
 
     /// Returns this rank's number.
@@ -77,6 +84,11 @@ impl Collective {
     /// Returns the number of ranks.
     pub fn world_size(&self) -> u32 {
         self.world_size
+    }
+
+    /// Whether this rank waits for the others.
+    pub fn waiting(&self) -> &Waiting {
+        &self.waiting
     }
 
     /// Makes the reducer that averages gradients over the ranks; a world of one needs none.
@@ -99,6 +111,7 @@ impl Collective {
         match &self.groups {
             None => Ok(rows.detach()),
             Some(groups) => no_grad(|| {
+                let _waits = self.waiting.begin();
                 let gathered = groups.tensors.all_gather(&rows.to_device(self.device))?;
                 Ok(gathered.flatten(0, 1).to_device(rows.device()))
             }),
@@ -118,6 +131,7 @@ impl Collective {
         match &self.groups {
             None => Ok(rows.shallow_clone()),
             Some(groups) => {
+                let _waits = self.waiting.begin();
                 let gathered = groups.tensors.all_gather_with_grad(&rows.to_device(self.device))?;
                 Ok(gathered.flatten(0, 1).to_device(rows.device()))
             }
@@ -135,6 +149,7 @@ impl Collective {
             return Err(Error::new(ErrorKind::Other, format!("mean over ranks: a tensor holds {other:?}")));
         }
         let Some(groups) = self.groups.as_ref().filter(|_| !tensors.is_empty()) else { return Ok(()) };
+        let _waits = self.waiting.begin();
         no_grad(|| {
             let is_double = tensors.iter().any(|tensor| tensor.borrow().kind() == Kind::Double);
             let kind = if is_double { Kind::Double } else { Kind::Float };
@@ -152,17 +167,31 @@ impl Collective {
         })
     }
 
-    /// Overwrites each tensor with that of `root`.
+    /// Overwrites each tensor with that of `root`. Small ones travel together: what costs time is the number of operations.
     ///
     /// # Errors
     /// When a peer is lost or hangs.
     pub fn broadcast_<T: Borrow<Tensor>>(&self, tensors: &[T], root: u32) -> Result<(), Error> {
         let Some(groups) = &self.groups else { return Ok(()) };
-        tensors.iter().map(Borrow::borrow).try_for_each(|tensor: &Tensor| {
-            let carried = no_grad(|| tensor.to_device(self.device));
-            groups.tensors.broadcast(&carried, root)?;
-            take_over(tensor, &carried);
-            Ok(())
+        let _waits = self.waiting.begin();
+        let tensors: Vec<&Tensor> = tensors.iter().map(Borrow::borrow).collect();
+        no_grad(|| {
+            parcels(&tensors).try_for_each(|parcel| {
+                let parts: Vec<Tensor> =
+                    parcel.iter().map(|tensor| tensor.reshape([-1]).to_device(self.device)).collect();
+                let flat = Tensor::cat(&parts, 0);
+                if flat.numel() == 0 {
+                    return Ok(());
+                }
+                groups.tensors.broadcast(&flat, root)?;
+                if self.rank != root {
+                    let sizes: Vec<i64> = parts.iter().map(|part| part.numel() as i64).collect();
+                    for (tensor, sent) in parcel.iter().zip(flat.split_with_sizes(&sizes, 0)) {
+                        tensor.shallow_clone().copy_(&sent.view_as(tensor));
+                    }
+                }
+                Ok(())
+            })
         })
     }
 
@@ -192,16 +221,37 @@ impl Collective {
     /// # Errors
     /// When a peer is lost or hangs.
     pub fn barrier(&self) -> Result<(), Error> {
+        let _waits = self.waiting.begin();
         self.groups.as_ref().map_or(Ok(()), |groups| groups.tensors.barrier())
     }
 
-    /// Refuses all further operations, and ends those in flight where the backend can; see [`ProcessGroup::abort`].
+    /// Refuses all further operations and ends those in flight, on all ranks; see [`ProcessGroup::abort`].
     ///
     /// # Errors
     /// As [`ProcessGroup::abort`].
     pub fn abort(&self) -> Result<(), Error> {
-        let Some(groups) = &self.groups else { return Ok(()) };
-        groups.gradients.abort().and(groups.tensors.abort())
+        self.aborter().abort()
+    }
+
+    /// What can do that from another thread.
+    pub fn aborter(&self) -> Aborter {
+        let groups = self.groups.iter().flat_map(|groups| [&groups.gradients, &groups.tensors]);
+        Aborter(groups.map(ProcessGroup::aborter).collect())
+    }
+}
+
+/// Aborts the groups of a [`Collective`], if they are still there.
+pub struct Aborter(Vec<kindred_bridge::Aborter>);
+
+impl Aborter {
+    /// Aborts.
+    ///
+    /// # Errors
+    /// As [`ProcessGroup::abort`].
+    pub fn abort(&self) -> Result<(), Error> {
+        // One that fails must not keep the others.
+        let outcomes: Vec<_> = self.0.iter().map(kindred_bridge::Aborter::abort).collect();
+        outcomes.into_iter().collect()
     }
 }
 
@@ -210,9 +260,21 @@ pub fn first_row(ranks: &Collective, n_own: i64) -> i64 {
     i64::from(ranks.rank()) * n_own
 }
 
-/// Makes `tensor` hold what `carried` holds; nothing is to do when they are the same tensor, since no move was needed.
-fn take_over(tensor: &Tensor, carried: &Tensor) {
-    no_grad(|| tensor.shallow_clone().copy_(carried));
+/// Neighbours of one kind, so many that one parcel is not much memory.
+fn parcels<'a>(tensors: &'a [&'a Tensor]) -> impl Iterator<Item = &'a [&'a Tensor]> {
+    let mut n_bytes = 0;
+    tensors.chunk_by(move |one, next| {
+        n_bytes += size_of(one);
+        let fits = one.kind() == next.kind() && n_bytes + size_of(next) <= PARCEL_BYTES;
+        if !fits {
+            n_bytes = 0;
+        }
+        fits
+    })
+}
+
+fn size_of(tensor: &Tensor) -> usize {
+    tensor.numel() * tensor.kind().elt_size_in_bytes()
 }
 
 fn is_float(kind: Kind) -> bool {

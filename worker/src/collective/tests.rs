@@ -93,31 +93,38 @@ fn counts_have_no_mean() {
 }
 
 #[test]
-fn broadcast_overwrites_every_tensor() {
-    for tensors in on_threads(3, |collective| {
+fn broadcast_overwrites_every_tensor_in_place() {
+    for (tensors, handles) in on_threads(3, |collective| {
         let rank = i64::from(collective.rank());
-        let weight = Tensor::full([2, 2], rank, (Kind::Float, Device::Cpu)).set_requires_grad(true);
-        let tensors = [weight, Tensor::from_slice(&[rank]), Tensor::from_slice(&[rank == 1])];
+        let matrix = Tensor::from_slice(&[rank, 2, 3, 4, 5, 6]).to_kind(Kind::Float).reshape([2, 3]);
+        let transposed = matrix.tr().contiguous().tr().set_requires_grad(true);
+        let empty = Tensor::zeros([0, 4], (Kind::Float, Device::Cpu));
+        let count = Tensor::from(rank);
+        let tensors = [transposed, matrix, empty, count, Tensor::from_slice(&[rank == 1])];
+        let handles = tensors.each_ref().map(Tensor::shallow_clone);
         collective.broadcast_(&tensors, 1).expect("all ranks are here");
-        tensors
+        (tensors, handles)
     }) {
-        assert_eq!(tensors[0], Tensor::ones([2, 2], (Kind::Float, Device::Cpu)));
-        assert_eq!((tensors[1].int64_value(&[0]), tensors[2].int64_value(&[0])), (1, 1));
+        let matrix = Tensor::from_slice(&[1_f32, 2.0, 3.0, 4.0, 5.0, 6.0]).reshape([2, 3]);
+        assert_eq!((&tensors[0].detach(), &tensors[1]), (&matrix, &matrix));
+        assert_eq!((tensors[3].int64_value(&[]), tensors[4].int64_value(&[0])), (1, 1));
+        assert!(tensors.iter().zip(&handles).all(|(tensor, handle)| tensor.data_ptr() == handle.data_ptr()));
     }
 }
 
 #[test]
-fn a_tensor_takes_over_what_was_carried_for_it() {
-    let pointer = Tensor::from_slice(&[0_i64]);
-    let parameter = Tensor::zeros([2, 3], (Kind::Float, Device::Cpu)).tr().set_requires_grad(true);
-    for tensor in [pointer, parameter] {
-        // A copy stands for what another device would hold.
-        let carried = tensor.detach().copy() + 7;
-        let handle = tensor.shallow_clone();
-        take_over(&tensor, &carried);
-        assert_eq!(handle.detach(), carried);
-        assert_eq!(handle.kind(), carried.kind());
-    }
+fn parcels_hold_neighbours_of_one_kind_up_to_their_size() {
+    let of = |kind: Kind, n: i64| Tensor::zeros([n], (kind, Device::Cpu));
+    let third = (PARCEL_BYTES / 4 / 3) as i64;
+    let tensors = [
+        of(Kind::Float, 1),
+        of(Kind::Int64, 1),
+        of(Kind::Float, third),
+        of(Kind::Float, third),
+        of(Kind::Float, 2 * third),
+    ];
+    let lens = |parcels: Vec<&[&Tensor]>| parcels.iter().map(|parcel| parcel.len()).collect::<Vec<_>>();
+    assert_eq!(lens(parcels(&tensors.iter().collect::<Vec<_>>()).collect()), [1, 1, 2, 1]);
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! What ranks must agree on, and what is said when they do not.
 
+use kindred_bridge::ErrorKind;
 use kindred_data::{Dataset, SECTION_LEN, first_difference};
 use kindred_proto::ids::{NodeId, Step};
 use tch::Tensor;
@@ -13,7 +14,8 @@ const SHORT_DIGEST: usize = 8;
 /// Compares the state of all ranks, tensor by tensor (invariant Q1). All ranks call this after the same step.
 ///
 /// # Errors
-/// When a rank differs from rank 0: all ranks name the first such tensor.
+/// When ranks differ. Where more than half of them hold the same, the others are corrupt and fail, and to those that agree
+/// they are lost; else nobody can know who is right, and all name the first tensor in which a rank differs from rank 0.
 pub fn check_state(state: &[(String, Tensor)], taken: Step, collective: &Collective) -> Result<(), Error> {
     if collective.world_size() == 1 {
         return Ok(());
@@ -42,12 +44,33 @@ pub fn compare(
     collective: &Collective,
 ) -> Result<(), Error> {
     let all = collective.gather_bytes(own)?;
-    let Some(rank) = all.iter().position(|digests| *digests != all[0]) else { return Ok(()) };
-    let pairs = all[0].chunks(SHORT_DIGEST).zip(all[rank].chunks(SHORT_DIGEST));
-    let what = pairs.zip(names).find(|((first, other), _)| first != other);
-    let what =
-        what.map_or_else(|| "the number of tensors".into(), |(_, name)| format!("tensor {}", name.as_ref()));
-    Err(Error::StateDiffers { rank: rank as u32, what, step: taken })
+    let Some(differing) = all.iter().position(|digests| *digests != all[0]) else { return Ok(()) };
+    let Some(majority) = majority(&all) else {
+        let what = first_difference_of(&all[0], &all[differing], names);
+        return Err(Error::StateDiffers { rank: differing as u32, what, step: taken });
+    };
+    let n_peers = all.iter().filter(|digests| *digests == majority).count();
+    let corrupt = all.iter().position(|digests| digests != majority).unwrap_or(differing);
+    let (rank, is_own) = if own == majority { (corrupt, false) } else { (collective.rank() as usize, true) };
+    let what = first_difference_of(majority, &all[rank], names);
+    let error = Error::StateCorrupt { rank: rank as u32, what, step: taken, n_peers, world_size: all.len() };
+    // Its own word is the cause; to the others it is a peer that is gone.
+    Err(if is_own {
+        error
+    } else {
+        kindred_bridge::Error::new(ErrorKind::PeerLost, error.to_string()).into()
+    })
+}
+
+/// What more than half of the ranks hold.
+fn majority(all: &[Vec<u8>]) -> Option<&Vec<u8>> {
+    all.iter().find(|own| 2 * all.iter().filter(|other| other == own).count() > all.len())
+}
+
+fn first_difference_of(first: &[u8], other: &[u8], names: &[impl AsRef<str>]) -> String {
+    let mut pairs = first.chunks(SHORT_DIGEST).zip(other.chunks(SHORT_DIGEST)).zip(names);
+    let found = pairs.find(|((first, other), _)| first != other);
+    found.map_or_else(|| "number of tensors".into(), |(_, name)| format!("tensor {}", name.as_ref()))
 }
 
 /// Refuses a state that no step can start from: a loss may still be finite when the step that follows it is not.
@@ -108,12 +131,24 @@ mod tests {
     }
 
     #[test]
-    fn q1_ranks_whose_state_differs_all_name_the_tensor() {
-        let said = on_threads(3, |collective| {
-            let own = if collective.rank() == 2 { [0.0, 1.0, 5.0] } else { [0.0, 1.0, 2.0] };
+    fn q1_two_ranks_whose_state_differs_both_name_the_tensor() {
+        let said = on_threads(2, |collective| {
+            let own = if collective.rank() == 1 { [0.0, 1.0, 5.0] } else { [0.0, 1.0, 2.0] };
             check_state(&state(&[0.0]), Step(7), &collective).expect("equal state");
-            check_state(&state(&own), Step(7), &collective).expect_err("rank 2 differs").to_string()
+            check_state(&state(&own), Step(7), &collective).expect_err("rank 1 differs").to_string()
         });
-        assert_eq!(said, ["ranks 0 and 2 differ in tensor tensor-2 after step 7"; 3]);
+        assert_eq!(said, ["ranks 0 and 1 differ in tensor tensor-2 after step 7"; 2]);
+    }
+
+    #[test]
+    fn q1_the_minority_is_corrupt_and_to_the_others_it_is_lost() {
+        let errors = on_threads(3, |collective| {
+            let own = if collective.rank() == 0 { [0.0, 1.0, 5.0] } else { [0.0, 1.0, 2.0] };
+            check_state(&state(&own), Step(7), &collective).expect_err("rank 0 differs")
+        });
+        let words = "rank 0 holds another tensor tensor-2 than 2 of 3 ranks after step 7";
+        assert!(errors.iter().all(|error| error.to_string().starts_with(words)), "{errors:?}");
+        assert!(matches!(errors[0], Error::StateCorrupt { .. }));
+        assert!(errors[1..].iter().all(Error::is_about_peers), "they go on without it");
     }
 }

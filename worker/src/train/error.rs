@@ -61,9 +61,26 @@ pub enum Error {
         /// Steps taken.
         step: Step,
     },
+    /// This rank holds another state than most of its peers.
+    #[error(
+        "rank {rank} holds another {what} than {n_peers} of {world_size} ranks after step {step}: its device or its memory fails"
+    )]
+    StateCorrupt {
+        /// This rank.
+        rank: u32,
+        /// The first tensor that differs.
+        what: String,
+        /// Steps taken.
+        step: Step,
+        /// How many ranks hold the same as one another.
+        n_peers: usize,
+        /// All ranks.
+        world_size: usize,
+    },
     /// The job was here before, and nothing of it is left.
     #[error(
-        "checkpoint {id} of the job cannot be read on any of its nodes; it was written to {path} on node {node_id}"
+        "checkpoint {id} of the job cannot be read on any of its nodes{}; it was written to {path} on node {node_id}",
+        url.as_ref().map(|url| format!(" nor at {url}")).unwrap_or_default()
     )]
     NothingToResume {
         /// The newest checkpoint that was recorded.
@@ -72,6 +89,8 @@ pub enum Error {
         path: String,
         /// The node that wrote it.
         node_id: String,
+        /// Where it was in an object store, if it was in one.
+        url: Option<String>,
     },
     /// The loss is no number any more.
     #[error("loss is {loss} at step {step} with learning rate {lr}")]
@@ -154,6 +173,7 @@ fn reason(error: &Error) -> Reason {
         Error::Peers(error) | Error::Eval(eval::Error::Collective(error)) => peers_reason(error.kind),
         Error::DataDiffers { .. } => Reason::DataDiffers,
         Error::StateDiffers { .. } => Reason::StateDiffers,
+        Error::StateCorrupt { .. } => Reason::StateCorrupt,
         Error::NothingToResume { .. } => Reason::CheckpointUnreadable,
         Error::NotFinite { .. } | Error::StateNotFinite { .. } => Reason::NotFinite,
         Error::Checkpoint(error) | Error::Export(export::Error(error)) => checkpoint_reason(error),
@@ -200,6 +220,8 @@ fn checkpoint_reason(error: &checkpoint::Error) -> Reason {
             Reason::CheckpointUnreadable
         }
         checkpoint::Error::Io { .. } | checkpoint::Error::Tensor { .. } => Reason::Internal,
+        checkpoint::Error::Store(error) if error.is_away() => Reason::Unreachable,
+        checkpoint::Error::Store(_) => Reason::CheckpointUnreadable,
     }
 }
 
@@ -221,7 +243,7 @@ fn subject(error: &Error) -> Option<String> {
             return Some("recipe.optimizer".into());
         }
         Error::DataDiffers { file, .. } => return Some(file.clone()),
-        Error::NothingToResume { path, .. } => return Some(path.clone()),
+        Error::NothingToResume { path, url, .. } => return Some(url.as_ref().unwrap_or(path).clone()),
         Error::Data(error) | Error::Eval(eval::Error::Data(error)) => error.path(),
         Error::Checkpoint(error) | Error::Export(export::Error(error)) => error.path(),
         Error::Encoder(error) => Some(error.path()),

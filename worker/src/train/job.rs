@@ -62,6 +62,12 @@ impl Job {
         self.start.job_dir.join("checkpoints")
     }
 
+    /// The folder of another job's checkpoints on this node.
+    pub fn checkpoints_of(&self, job_id: &str) -> PathBuf {
+        let jobs = self.start.job_dir.parent().unwrap_or(&self.start.job_dir);
+        jobs.join(job_id).join("checkpoints")
+    }
+
     /// The place of a step, counted from 0, in the run that schedules span.
     pub fn at(&self, step: u64) -> At {
         let Steps { per_epoch: steps_per_epoch, schedule_span: total_steps, .. } = self.steps;

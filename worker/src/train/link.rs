@@ -20,11 +20,15 @@ use std::{
 use kindred_ipc::{FromRank, Start, StoreFault, StoreOperation, StoreValue, ToRank};
 use kindred_proto::ids::{CheckpointId, Generation};
 
+use super::guard::{Guard, Order};
+use crate::collective::Aborter;
+
 /// Messages that may wait for the socket; more make the sender wait.
 const QUEUE_LEN: usize = 1024;
 
 /// How long one answer about a generation may take: the agent itself tries for some seconds.
 const LIVENESS_PATIENCE: Duration = Duration::from_secs(15);
+
 /// The line to the agent; clones share it.
 #[derive(Clone)]
 pub struct Link(Arc<Shared>);
@@ -35,12 +39,13 @@ struct Shared {
     incoming: Mutex<Incoming>,
     arrived: Condvar,
     listener: Mutex<Option<Listener>>,
+    guard: Guard,
     next_call: AtomicU64,
     is_ending: AtomicBool,
 }
 
 enum Outgoing {
-    Message(FromRank),
+    Message(Box<FromRank>),
     End,
 }
 
@@ -69,6 +74,11 @@ impl Answer {
     /// What it says now: a permission that is over says nothing, since a newer generation may have begun.
     pub fn now(self) -> Option<bool> {
         (!self.is_allowed || Instant::now() < self.until).then_some(self.is_allowed)
+    }
+
+    /// For how long it will say that.
+    pub fn left(self) -> Duration {
+        self.until.saturating_duration_since(Instant::now())
     }
 }
 
@@ -124,6 +134,7 @@ impl Link {
             incoming: Mutex::default(),
             arrived: Condvar::new(),
             listener: Mutex::default(),
+            guard: Guard::default(),
             next_call: AtomicU64::new(0),
             is_ending: AtomicBool::new(false),
         }));
@@ -140,12 +151,12 @@ impl Link {
     /// Says something, waiting while the queue is full.
     pub fn say(&self, message: FromRank) {
         // The queue's other end is gone only when the agent is, and then the reader ends this process.
-        let _ = self.0.outgoing.send(Outgoing::Message(message));
+        let _ = self.0.outgoing.send(Outgoing::Message(Box::new(message)));
     }
 
     /// Says something if there is room in the queue; false if there is none.
     pub fn try_say(&self, message: FromRank) -> bool {
-        self.0.outgoing.try_send(Outgoing::Message(message)).is_ok()
+        self.0.outgoing.try_send(Outgoing::Message(Box::new(message))).is_ok()
     }
 
     /// Says the last thing and returns once the socket took everything.
@@ -166,6 +177,11 @@ impl Link {
     /// Whether the agent has said to meet a newer generation.
     pub fn is_superseded(&self) -> bool {
         self.0.incoming().regroup.is_some()
+    }
+
+    /// Takes note of the group that this rank is in: an order that says that one of its ranks is gone aborts it.
+    pub fn watch(&self, start: &Start, group: Aborter) {
+        self.0.guard.watch(start, group);
     }
 
     /// Hands the agent's words to `listener` from now on. It must not wait for long: nothing else is read meanwhile.
@@ -257,8 +273,13 @@ impl Shared {
     fn read_all(&self, mut reader: BufReader<UnixStream>) {
         while let Ok(Some(message)) = kindred_ipc::read(&mut reader) {
             let word = word_of(&message);
+            let order = Order::in_message(&message);
             self.incoming().take_in(message);
             self.arrived.notify_all();
+            // After it is known: whoever the abort wakes looks for the order.
+            if let Some(order) = order {
+                self.guard.ordered(order);
+            }
             let heard_by = self.listener.lock().expect("nothing panics while it holds this lock");
             if let (Some(word), Some(listener)) = (word, &*heard_by) {
                 listener(word);
@@ -288,7 +309,7 @@ impl Incoming {
 fn write_all(mut stream: UnixStream, queue: &Receiver<Outgoing>, alive_interval: Option<Duration>) {
     loop {
         let message = match queue.recv_timeout(alive_interval.unwrap_or(Duration::MAX)) {
-            Ok(Outgoing::Message(message)) => message,
+            Ok(Outgoing::Message(message)) => *message,
             Err(RecvTimeoutError::Timeout) => FromRank::Alive,
             Ok(Outgoing::End) | Err(RecvTimeoutError::Disconnected) => return,
         };

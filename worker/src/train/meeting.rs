@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     Error,
     agreement::{check_data, check_state},
+    fetching,
     held::Held,
     job::Job,
     link::Link,
@@ -21,7 +22,7 @@ use super::{
 };
 use crate::{
     checkpoint::{Opened, newest_good, recorded},
-    collective::Collective,
+    collective::{Collective, digest},
 };
 
 /// With what the ranks begin.
@@ -45,6 +46,8 @@ struct Introduction {
     /// Whether what follows that step is still to be done.
     owes: bool,
     metrics: BTreeMap<String, f64>,
+    /// Of what it begins with: where all hold the same, nobody need send it.
+    state_digest: [u8; 32],
 }
 
 /// Connects this rank with the others of its generation.
@@ -60,6 +63,7 @@ pub fn connect(start: &Start, device: DeviceKind, link: &Link) -> Result<Collect
     await_all(&keys, start, patience).map_err(Error::Meeting)?;
     let store = Store::new(Arc::new(keys), patience).map_err(Error::Meeting)?;
     let collective = Collective::connect(&store, &options(start, device)).map_err(Error::Meeting)?;
+    link.watch(start, collective.aborter());
     tracing::info!(world_size = start.world_size.0, "the group is formed");
     Ok(collective)
 }
@@ -88,26 +92,33 @@ fn options(start: &Start, device: DeviceKind) -> GroupOptions {
     }
 }
 
-/// Compares what the ranks hold and gives the state of the most advanced one to all.
+/// Compares what the ranks hold, and gives the state of the most advanced one to all unless all have it.
 ///
 /// A rank's state is the one that it holds from an earlier generation; else that of the newest good checkpoint on its node,
-/// where a job has none yet that of the other job's checkpoint that it starts from, or the initial one.
+/// where a job has none yet that of the other job's checkpoint that it starts from, or the initial one. Where none of them is as far as
+/// the recorded checkpoint, and that lies in an object store, the first rank takes it from there.
 ///
 /// # Errors
 /// When the ranks' data or recipes differ, a checkpoint is of something else, or the job was further already and
 /// nothing of that is left.
-pub fn begin(job: &Job, trainer: &Trainer, held: &Held) -> Result<Beginning, Error> {
+pub fn begin(job: &Job, trainer: &Trainer, held: &Held, link: &Link) -> Result<Beginning, Error> {
     let collective = trainer.collective();
-    let ranks = introduce(&introduction(job, trainer, held)?, collective)?;
+    let mut ranks = introduce(&introduction(job, trainer, held)?, collective)?;
+    if fetching::is_needed(&job.start, most_taken(&ranks)) {
+        fetching::fetch(job, most_taken(&ranks), link)?;
+        ranks = introduce(&introduction(job, trainer, held)?, collective)?;
+    }
     let nodes: Vec<NodeId> = ranks.iter().map(|rank| rank.node_id.clone()).collect();
     check_data(&job.dataset, &nodes, collective)?;
     check_recipes(&ranks)?;
     let source = most_advanced(&ranks);
     let taken = ranks[source].taken;
     check_progress(job, taken)?;
-    let tensors: Vec<_> = trainer.state().into_iter().map(|(_, tensor)| tensor).collect();
-    collective.broadcast_(&tensors, source as u32)?;
-    check_state(&trainer.state(), taken, collective)?;
+    if ranks.iter().any(|rank| rank.state_digest != ranks[source].state_digest) {
+        let tensors: Vec<_> = trainer.state().into_iter().map(|(_, tensor)| tensor).collect();
+        collective.broadcast_(&tensors, source as u32)?;
+        check_state(&trainer.state(), taken, collective)?;
+    }
     tracing::info!(step = taken.0, source, world_size = ranks.len(), "ranks have met");
     let own_rank = job.start.rank.0 as usize;
     let is_writer = nodes.iter().position(|node_id| *node_id == job.start.node_id) == Some(own_rank);
@@ -129,6 +140,7 @@ fn introduction(job: &Job, trainer: &Trainer, held: &Held) -> Result<Introductio
         taken,
         owes: held.owes(),
         metrics,
+        state_digest: digest(&trainer.state().into_iter().map(|(_, tensor)| tensor).collect::<Vec<_>>()),
     })
 }
 
@@ -154,9 +166,7 @@ fn find_origin(job: &Job) -> Option<Opened> {
     if source.job_id == job.start.job_id.as_str() {
         return None;
     }
-    let jobs = job.start.job_dir.parent().unwrap_or(&job.start.job_dir);
-    let folders =
-        [PathBuf::from(&source.path), jobs.join(&source.job_id).join("checkpoints").join(&source.id)];
+    let folders = [PathBuf::from(&source.path), job.checkpoints_of(&source.job_id).join(&source.id)];
     folders.iter().find_map(|folder| {
         recorded(folder, &source.manifest_digest).unwrap_or_else(|error| {
             tracing::warn!(%error, "the checkpoint to start from is unreadable here");
@@ -182,8 +192,11 @@ fn check_recipes(ranks: &[Introduction]) -> Result<(), Error> {
 
 /// The rank with most steps; the lowest among equals.
 fn most_advanced(ranks: &[Introduction]) -> usize {
-    let most = ranks.iter().map(|rank| rank.taken).max();
-    ranks.iter().position(|rank| Some(rank.taken) == most).unwrap_or(0)
+    ranks.iter().position(|rank| rank.taken == most_taken(ranks)).unwrap_or(0)
+}
+
+fn most_taken(ranks: &[Introduction]) -> Step {
+    ranks.iter().map(|rank| rank.taken).max().unwrap_or(Step(0))
 }
 
 /// Compares where the ranks are with where the coordinator knows the job to have been.
@@ -194,6 +207,7 @@ fn check_progress(job: &Job, taken: Step) -> Result<(), Error> {
             id: CheckpointId::new(&recorded.id),
             path: recorded.path.clone(),
             node_id: recorded.node_id.clone(),
+            url: Some(recorded.url.clone()).filter(|url| !url.is_empty()),
         });
     }
     if taken.0 < recorded.step {

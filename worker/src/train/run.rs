@@ -9,6 +9,7 @@ use tch::Device;
 
 use super::{
     Error,
+    agreement::check_state,
     held::Held,
     job::Job,
     link::{Link, Stop},
@@ -16,6 +17,7 @@ use super::{
     meeting,
     report::Reporter,
     saving::{self, Permission, Saver, Writer},
+    section::{self, Section},
     serve::Ending,
     step::{Outcome, Trainer, to_input},
     stop::{self, Watch, unless_stopped},
@@ -55,9 +57,11 @@ pub fn run(link: &Link, start: Start, spec: JobSpec) -> Result<Ending, Error> {
         held: Held::default(),
         writer: saving::start_writer(&job, link)?,
     };
+    let _watch = section::Watch::start(lasting.trainer.sections(), link).map_err(Error::Thread)?;
     loop {
         match generation(&job, link, &mut lasting) {
             Err(error) if error.is_about_peers() && lasting.held.is_any() => {
+                lasting.trainer.sections().leave();
                 lasting.trainer.leave();
                 job.start = lasting.held.wait(link, &job.start, error)?;
             }
@@ -72,13 +76,13 @@ fn generation(job: &Job, link: &Link, lasting: &mut Lasting) -> Result<Ending, E
     link.say(FromRank::Meeting);
     let collective = meeting::connect(&job.start, job.spec.terms.device, link)?;
     trainer.rejoin(collective).map_err(Error::Meeting)?;
-    let beginning = meeting::begin(job, trainer, held)?;
+    let beginning = meeting::begin(job, trainer, held, link)?;
     *held = Held::at(beginning.taken, beginning.metrics.clone());
     let mut run = Run {
         job,
         link,
         reporter: Reporter::new(job, link, beginning.taken),
-        saver: Saver::new(job, writer, beginning.is_writer)?,
+        saver: Saver::new(job, writer, beginning.is_writer, beginning.taken)?,
         measuring: Measuring::open(job, beginning.metrics)?,
         trainer,
         held,
@@ -140,6 +144,9 @@ impl Run<'_> {
     /// What follows a step that was taken; whether the ranks stop after it.
     fn settle_step(&mut self, taken: Step) -> Result<bool, Error> {
         self.saver.compare(self.trainer)?;
+        if self.is_comparison_due(taken) {
+            check_state(&self.trainer.state(), taken, self.trainer.collective())?;
+        }
         if self.measuring.is_due(self.job, taken) {
             let watch = Watch(self.link);
             let measured = self.measuring.during(taken, self.trainer, &mut self.reporter, watch);
@@ -178,6 +185,7 @@ impl Run<'_> {
 
     fn next_batch(&mut self, loader: &mut Loader) -> Result<Option<Batch>, Error> {
         let since = Instant::now();
+        self.trainer.sections().enter(Section::Data);
         let batch = loader.next()?;
         self.reporter.waited_for_data(since.elapsed());
         Ok(batch)
@@ -185,8 +193,10 @@ impl Run<'_> {
 
     fn find_prototypes(&mut self, step: u64) -> Result<(), Error> {
         let (job, reporter, watch) = (self.job, &mut self.reporter, Watch(self.link));
+        let sections = self.trainer.sections().clone();
         self.trainer.find_prototypes(&job.at(step), |embed, collective| {
             reporter.activity("finding prototypes");
+            sections.leave();
             let tick = |_| watch.tick(collective);
             let session = Session { collective, seed: job.spec.recipe.training.seed, tick: &tick };
             let features_nd = Reader::of(&job.spec, job.device).embeddings(&job.dataset, &session, embed)?;
@@ -201,6 +211,7 @@ impl Run<'_> {
         let (peak, span) = (recipe.optimizer.lr(), steps.schedule_span);
         let lr = learning_rate(&recipe.schedule, peak, batch.step, steps.per_epoch, span);
         let outcome = self.trainer.step(&input, &self.job.at(batch.step), lr)?;
+        self.trainer.sections().stepped(Step(batch.step + 1));
         self.held.took(Step(batch.step + 1));
         self.reporter.stepped(Step(batch.step + 1), lr, &outcome);
         Ok(outcome)
@@ -212,9 +223,17 @@ impl Run<'_> {
         taken.0.is_multiple_of(every) || self.saver.is_due(taken)
     }
 
+    /// What is saved is compared anyway.
+    fn is_comparison_due(&self, taken: Step) -> bool {
+        let every = self.job.spec.recipe.checkpoint.compare_every_steps;
+        every.is_some_and(|n_steps| taken.0.is_multiple_of(n_steps)) && !self.saver.is_due(taken)
+    }
+
     fn save(&mut self, taken: Step) -> Result<(), Error> {
         self.reporter.activity("writing checkpoint");
+        self.trainer.sections().enter(Section::Checkpoint);
         self.saver.save(taken, self.trainer, &self.measuring.metrics_at(taken))?;
+        self.trainer.sections().leave();
         self.reporter.activity("training");
         Ok(())
     }
@@ -237,7 +256,7 @@ impl Run<'_> {
 
     /// Leaves a checkpoint if one is wanted and none was written after this step.
     fn stop(&mut self, taken: Step, stop: Option<Stop>) -> Result<(), Error> {
-        if stop.is_some_and(|stop| stop.checkpoint) && !self.saver.is_due(taken) {
+        if stop.is_some_and(|stop| stop.checkpoint) && !self.saver.has_saved(taken) {
             self.save(taken)?;
         }
         self.saver.settle_and_stop(self.trainer)?;

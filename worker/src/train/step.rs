@@ -10,6 +10,7 @@ use tch::{Device, Kind, TchError, Tensor, no_grad};
 
 use super::{
     micro_batches::{Passed, join, split},
+    section::{Section, Sections},
     undo::Undo,
 };
 use crate::{
@@ -35,6 +36,7 @@ pub struct Trainer {
     n_micro_batches: u32,
     clip_norm: Option<f64>,
     undo: Undo,
+    sections: Sections,
 }
 
 /// What a step gives to whoever watches; nothing of it has been waited for.
@@ -65,12 +67,17 @@ impl Trainer {
             n_micro_batches: training.accumulate_steps,
             clip_norm: training.clip_norm,
             undo: Undo::new(method.as_ref()),
+            sections: Sections::default(),
             method,
         })
     }
 
     /// Leaves the other ranks, without waiting for any, since one of them is lost: they hear of it at once.
     pub fn leave(&mut self) {
+        // Whatever it says, the group is of no more use; what is dropped below waits for its operations.
+        if let Err(error) = self.collective.abort() {
+            tracing::warn!(%error, "the old group was not aborted");
+        }
         self.reducer = None;
         self.collective = Collective::single();
     }
@@ -83,6 +90,7 @@ impl Trainer {
         self.leave();
         clear_grads(&self.parameters);
         self.reducer = collective.reducer(&self.parameters)?;
+        self.sections.wait_in(collective.waiting());
         self.collective = collective;
         Ok(())
     }
@@ -116,6 +124,7 @@ impl Trainer {
 
     /// What each rank then does on its own, alike.
     fn finish(&mut self, passed: Passed, at: &At, lr: f64) -> Result<Outcome, Error> {
+        self.sections.enter(Section::Optimiser);
         let Passed { loss, mut metrics, local, gathered } = passed;
         if let Some(max_norm) = self.clip_norm {
             let gradients: Vec<Tensor> = self.parameters.iter().map(Tensor::grad).collect();
@@ -159,9 +168,11 @@ impl Trainer {
     }
 
     fn pass_part(&mut self, input: &Input, at: &At, is_last: bool) -> Result<Passed, Error> {
+        self.sections.enter(Section::Forward);
         let local = self.forward(input, at, is_last)?;
         let gathered = self.gather(input, &local)?;
         let loss = self.method.loss(&local, &gathered, at);
+        self.sections.enter(Section::Backward);
         self.backward(&(&loss.total / f64::from(self.n_micro_batches)), is_last)?;
         Ok(Passed::new(loss, &local, &gathered))
     }
@@ -202,6 +213,11 @@ impl Trainer {
     /// What is trained.
     pub fn method(&self) -> &dyn Method {
         self.method.as_ref()
+    }
+
+    /// Where in a step this rank is.
+    pub fn sections(&self) -> &Sections {
+        &self.sections
     }
 
     /// The other ranks.

@@ -6,7 +6,7 @@ use std::{
     os::unix::net::{UnixListener, UnixStream},
     path::Path,
     process::{Child, Command, ExitStatus, Stdio},
-    sync::{Arc, Mutex},
+    sync::{Arc, Condvar, Mutex},
     thread,
     time::Duration,
 };
@@ -16,6 +16,7 @@ use kindred_proto::{
     ids::{CheckpointId, Generation},
     v1,
 };
+use rustix::process::{Pid, Signal};
 
 use crate::store::Store;
 
@@ -42,6 +43,26 @@ pub enum Reaction {
     HangUp,
     /// Kills the process.
     Kill,
+    /// Stops the process without ending it, and kills it once this is true.
+    FreezeUntil(Arc<Thaw>),
+}
+
+/// When a process that was stopped has been so for long enough.
+#[derive(Default)]
+pub struct Thaw(Mutex<bool>, Condvar);
+
+impl Thaw {
+    /// It has.
+    pub fn now(&self) {
+        *self.0.lock().expect("no thread panics") = true;
+        self.1.notify_all();
+    }
+
+    fn wait(&self) {
+        let is_over = self.0.lock().expect("no thread panics");
+        let waited = self.1.wait_timeout_while(is_over, PATIENCE, |is_over| !*is_over);
+        drop(waited.expect("no thread panics"));
+    }
 }
 
 /// A store for each generation.
@@ -130,10 +151,20 @@ fn talk(
             }
             Reaction::HangUp => line.hang_up(),
             Reaction::Kill => child.kill().expect("the rank can be killed"),
+            Reaction::FreezeUntil(is_over) => {
+                freeze(&child);
+                is_over.wait();
+                child.kill().expect("the rank can be killed");
+            }
         }
         messages.push(message);
     }
     Heard { messages, status: child.wait().expect("the rank ends") }
+}
+
+fn freeze(child: &Child) {
+    let pid = Pid::from_child(child);
+    rustix::process::kill_process(pid, Signal::STOP).expect("the rank can be stopped");
 }
 
 fn answer(message: &FromRank, line: &Line, store: &Arc<Store>) {

@@ -90,3 +90,26 @@ fn a_fork_whose_source_is_on_none_of_its_nodes_does_not_begin_anew() {
     assert_eq!(failure.reason(), v1::FailureReason::CheckpointUnreadable);
     assert!(failure.message.contains("/elsewhere on node node-9"), "{}", failure.message);
 }
+
+/// Where losses are frequent, checkpoints are due after every step from the tenth on, when their cost is first known. What the
+/// ranks hold is compared after every step.
+#[test]
+fn a_derived_interval_is_as_short_as_losses_are_frequent() {
+    let job = TestJob::new(2)
+        .with("recipe.training.epochs=4")
+        .with("recipe.checkpoint={derived: {hours_between_losses: 1.0e-9}, compare_every_steps: 1}");
+    let heard = play_as_usual(job.starts(1));
+    assert_eq!(heard[0].committed(), (10..=16).collect::<Vec<_>>());
+}
+
+/// Where they are not, what the job has met tells how soon: one loss for each millisecond of training.
+#[test]
+fn a_derived_interval_knows_what_the_job_has_met() {
+    let spec = "recipe.checkpoint={derived: {}}";
+    let job = TestJob::new(1).with("recipe.training.epochs=4").with(spec);
+    assert_eq!(play_as_usual(job.starts(1))[0].committed(), [10, 16]);
+    let job = TestJob::new(1).with("recipe.training.epochs=4").with(spec);
+    let mut starts = job.starts(1);
+    starts[0].n_losses = u32::MAX;
+    assert_eq!(play_as_usual(starts)[0].committed(), (10..=16).collect::<Vec<_>>());
+}

@@ -108,6 +108,10 @@ impl TestJob {
             collective_timeout_ms: 60_000,
             abort_grace_ms: 5_000,
             alive_interval_ms: 0,
+            n_losses: 0,
+            trained_ms: 0,
+            created_unix_ms: 17,
+            checkpoint_store: None,
         }
     }
 }

@@ -6,6 +6,7 @@ mod endings;
 mod evaluation;
 mod faults;
 mod job;
+mod object_store;
 mod recovery;
 mod store;
 mod training;

@@ -1,10 +1,24 @@
 //! The command line.
 
-use std::{net::SocketAddr, path::PathBuf, time::Duration};
+use std::{path::PathBuf, time::Duration};
 
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 
 use crate::exit;
+
+mod access;
+mod chaos;
+mod jobs;
+mod nodes;
+pub mod shells;
+mod up;
+
+pub use access::{CreateToken, Credentials, Events, Expel, JoinToken, RevokeToken, Tokens};
+pub use chaos::{Chaos, Scenario};
+pub use jobs::{Jobs, Update};
+pub use nodes::{Cordon, NodeAction, NodeArg, Nodes};
+pub use shells::Completions;
+pub use up::Up;
 
 /// Distributed contrastive pre-training: submit jobs and watch them run.
 #[derive(Debug, Parser)]
@@ -21,7 +35,7 @@ pub struct Args {
 /// Options of all commands.
 #[derive(Clone, Debug, ClapArgs)]
 pub struct Global {
-    /// Where the coordinator listens
+    /// Where the coordinator listens, or several of which one leads: a:7460,b:7460
     #[arg(
         long,
         global = true,
@@ -36,6 +50,9 @@ pub struct Global {
     /// Keep trying to reach the coordinator for so many seconds
     #[arg(long, global = true, default_value = "0", value_parser = seconds, value_name = "SECONDS")]
     pub connect_timeout: Duration,
+    /// What is shown to the coordinator.
+    #[command(flatten)]
+    pub credentials: Credentials,
 }
 
 /// How results are printed.
@@ -73,6 +90,8 @@ pub enum Command {
     Logs(Logs),
     /// Print a job's metrics
     Metrics(Metrics),
+    /// Change a job's priority, labels, queue or number of ranks
+    Update(Update),
     /// Cancel a job
     Cancel(Cancel),
     /// Let a job write a checkpoint and give its devices back, until it is resumed
@@ -81,10 +100,23 @@ pub enum Command {
     Resume(JobArg),
     /// Start a new job from a checkpoint of another one
     Fork(Fork),
-    /// List the nodes and their devices
-    Nodes,
+    /// Say why a job waits, who holds it up, and what would help
+    Explain(JobArg),
+    /// List the nodes and their devices, or take one out of service and back, or let one join
+    Nodes(Nodes),
+    /// Make, list and revoke the tokens of users
+    #[command(subcommand)]
+    Tokens(Tokens),
+    /// Print what became of jobs and nodes, or with --audit who did what
+    Events(Events),
     /// List a job's checkpoints, newest first, or keep one
     Checkpoints(Checkpoints),
+    /// Print the JSON Schema of a job's YAML, for editors
+    Schema,
+    /// Print completions for a shell
+    Completions(Completions),
+    /// Do faults to a cluster's processes on this machine while a job runs
+    Chaos(Chaos),
 }
 
 /// `kindred checkpoints`.
@@ -122,29 +154,6 @@ pub struct CheckpointArg {
 pub struct JobArg {
     /// The job's id, as `submit` printed it
     pub job: String,
-}
-
-/// `kindred up`.
-#[derive(Debug, ClapArgs)]
-pub struct Up {
-    /// How many workers to run
-    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=64))]
-    pub workers: u32,
-    /// Devices that each worker offers; left out: what it finds
-    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=64))]
-    pub devices_per_worker: Option<u32>,
-    /// Folder that keeps jobs, checkpoints and the journal
-    #[arg(long, default_value = ".kindred", value_name = "DIR")]
-    pub state: PathBuf,
-    /// Folder that data sources are below; left out: `data` in the state folder
-    #[arg(long, value_name = "DIR")]
-    pub data_root: Option<PathBuf>,
-    /// Where the coordinator listens; port 0 takes a free one
-    #[arg(long, default_value = "127.0.0.1:7460", value_name = "ADDRESS")]
-    pub listen: SocketAddr,
-    /// How long a worker may be silent before it is lost, such as 10s or 500ms [default: the coordinator's]
-    #[arg(long, value_name = "TIME")]
-    pub detection_budget: Option<String>,
 }
 
 /// `kindred submit`.
@@ -197,6 +206,9 @@ pub struct HandIn {
     /// Only check, and print the job with every default filled in
     #[arg(long, conflicts_with = "watch")]
     pub dry_run: bool,
+    /// With --dry-run: also say what would become of the job now, and what would help it
+    #[arg(long, requires = "dry_run")]
+    pub explain: bool,
     /// Follow the job to its end
     #[arg(long)]
     pub watch: bool,
@@ -223,17 +235,6 @@ pub struct Views {
     /// Folder that data sources are below, as for the workers
     #[arg(long, default_value = ".kindred/data", value_name = "DIR")]
     pub data_root: PathBuf,
-}
-
-/// `kindred jobs`.
-#[derive(Debug, ClapArgs)]
-pub struct Jobs {
-    /// Only jobs in these states, such as running,pending
-    #[arg(long, value_delimiter = ',')]
-    pub state: Vec<String>,
-    /// At most so many
-    #[arg(long, default_value_t = 50)]
-    pub limit: usize,
 }
 
 /// `kindred logs`.

@@ -53,7 +53,8 @@ async fn list(global: &Global, job_id: String) -> Result<Exit, Error> {
 }
 
 fn table(checkpoints: &[v1::Checkpoint]) -> Table {
-    let mut table = Table::new(["ID", "STEP", "EPOCH", "SIZE", "KNN", "PINNED", "WRITTEN", "NODE", "PATH"]);
+    let mut table =
+        Table::new(["ID", "STEP", "EPOCH", "SIZE", "KNN", "PINNED", "WRITTEN", "NODE", "PATH", "URL"]);
     for checkpoint in checkpoints {
         table.row([
             checkpoint.id.clone(),
@@ -65,6 +66,7 @@ fn table(checkpoints: &[v1::Checkpoint]) -> Table {
             text::time(checkpoint.time_unix_ms),
             checkpoint.node_id.clone(),
             checkpoint.path.clone(),
+            checkpoint.url.clone(),
         ]);
     }
     table

@@ -88,7 +88,7 @@ impl Error {
     /// No coordinator answers at this address.
     pub fn unreachable(address: &str, why: &str) -> Self {
         let fix = "start one with `kindred up`, or name its address with --coordinator host:port \
-                   (or KINDRED_COORDINATOR)";
+                   (or KINDRED_COORDINATOR); one with TLS needs --tls-ca (or KINDRED_TLS_CA)";
         Self::new(Exit::Unreachable, format!("no coordinator answers at {address} ({why}): {fix}"))
     }
 

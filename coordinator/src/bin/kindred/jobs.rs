@@ -1,6 +1,9 @@
 //! `kindred jobs`, `get`, `cancel`, `suspend` and `resume`.
 
-use kindred_proto::v1;
+use kindred_proto::{
+    listing::{Filter, JOB_COLUMNS, Order, quoted},
+    v1,
+};
 use uuid::Uuid;
 
 use crate::{
@@ -14,11 +17,11 @@ use crate::{
 
 const PAGE_SIZE: u32 = 100;
 
-/// Lists jobs, newest first.
+/// Lists jobs, newest first or as asked for.
 pub async fn list(global: &Global, args: Jobs) -> Result<Exit, Error> {
-    let states = args.state.iter().map(|name| state(name)).collect::<Result<Vec<i32>, Error>>()?;
+    let request = request(&args)?;
     let client = Client::connect(global).await?;
-    let jobs = pages(&client, states, args.limit).await?;
+    let jobs = pages(&client, request, args.limit).await?;
     output::list(global.output, &jobs, "Job", || table(&jobs))?;
     Ok(Exit::Succeeded)
 }
@@ -69,8 +72,24 @@ fn show_state(format: Format, job: &v1::Job) -> Result<Exit, Error> {
     Ok(Exit::Succeeded)
 }
 
-async fn pages(client: &Client, states: Vec<i32>, limit: usize) -> Result<Vec<v1::Job>, Error> {
-    let mut request = v1::ListJobsRequest { page_size: PAGE_SIZE, states, ..Default::default() };
+/// What is asked for; a mistake is told before anything is sent.
+fn request(args: &Jobs) -> Result<v1::ListJobsRequest, Error> {
+    let states = args.state.iter().map(|name| state(name)).collect::<Result<Vec<i32>, Error>>()?;
+    Filter::parse(&args.filter, JOB_COLUMNS).map_err(|error| Error::invalid(format!("--filter: {error}")))?;
+    Order::parse(&args.order, JOB_COLUMNS).map_err(|error| Error::invalid(format!("--order: {error}")))?;
+    let project = args.project.iter().map(|project| format!("project = {}", quoted(project)));
+    let labels = args.labels.iter().map(|(key, value)| format!("labels.{} = {}", quoted(key), quoted(value)));
+    let own = Some(args.filter.clone()).filter(|filter| !filter.trim().is_empty());
+    let terms: Vec<String> = own.into_iter().chain(project).chain(labels).collect();
+    let (filter, order_by) = (terms.join(" AND "), args.order.clone());
+    Ok(v1::ListJobsRequest { page_size: PAGE_SIZE, states, filter, order_by, ..Default::default() })
+}
+
+async fn pages(
+    client: &Client,
+    mut request: v1::ListJobsRequest,
+    limit: usize,
+) -> Result<Vec<v1::Job>, Error> {
     let mut jobs = Vec::new();
     loop {
         let page = client.answer(client.jobs().list_jobs(request.clone())).await?;
@@ -140,6 +159,7 @@ fn details(job: &v1::Job) -> String {
         ("created", time(&job.create_time)),
         ("started", time(&job.start_time)),
         ("ended", time(&job.end_time)),
+        ("etag", job.etag.clone()),
         ("encoder", job.result.as_ref().map(|result| result.encoder_path.clone()).unwrap_or_default()),
     ]);
     let known = lines.into_iter().filter(|(_, value)| !value.is_empty());
@@ -170,6 +190,24 @@ mod tests {
         assert_eq!(state("Running").expect("known"), i32::from(v1::JobState::Running));
         let error = state("runing").expect_err("misspelt");
         assert!(error.to_string().contains("pending, starting, running"), "{error}");
+    }
+
+    #[test]
+    fn options_become_terms_of_one_filter() {
+        let args = Jobs {
+            state: vec!["running".into()],
+            project: Some("vision".into()),
+            labels: vec![("k8s.io/team".into(), "a b".into())],
+            filter: "priority > 0".into(),
+            order: "priority desc".into(),
+            limit: 5,
+        };
+        let request = request(&args).expect("all is well");
+        assert_eq!(request.filter, r#"priority > 0 AND project = "vision" AND labels."k8s.io/team" = "a b""#);
+        Filter::parse(&request.filter, JOB_COLUMNS).expect("it is understood");
+        let wrong = Jobs { order: "prio".into(), ..args };
+        let error = self::request(&wrong).expect_err("no such field").to_string();
+        assert!(error.starts_with("--order: at character 1: there is no field `prio`"), "{error}");
     }
 
     #[test]

@@ -1,30 +1,60 @@
 //! `kindred logs`: what a job's ranks said.
 
 use kindred_proto::v1;
+use tonic::Status;
 
 use crate::{
     args::{Format, Global, Level, Logs},
     client::Client,
     exit::{Error, Exit},
+    outage::Outage,
     output, text,
 };
 
-/// Prints lines as they come; as one JSON object per line with `-o json`.
+/// Prints lines as they come; as one JSON object per line with `-o json`. While they are followed, a link that is lost is made anew.
 pub async fn run(global: &Global, args: Logs) -> Result<Exit, Error> {
-    let client = Client::connect(global).await?;
-    let request = v1::ReadLogsRequest {
+    let mut client = Client::connect(global).await?;
+    let mut request = v1::ReadLogsRequest {
         job_id: args.job,
         follow: args.follow,
         tail: args.tail,
         min_level: v1::LogLevel::from(args.level).into(),
+        after_line: 0,
     };
-    let mut batches = client.answer(client.jobs().read_logs(request)).await?;
-    while let Some(batch) = batches.message().await.map_err(|status| client.error(&status))? {
-        for line in &batch.lines {
-            print(global.output, line)?;
-        }
+    let mut outage = Outage::default();
+    loop {
+        let status = match one_stream(&client, global.output, &mut request, &mut outage).await? {
+            Ok(()) => return Ok(Exit::Succeeded),
+            Err(status) if !args.follow => return Err(client.error(&status)),
+            Err(status) => status,
+        };
+        client = outage.wait(client, &status, output::note).await?;
     }
-    Ok(Exit::Succeeded)
+}
+
+/// Prints one stream; gives the status that broke it, after which `request` asks for what is left.
+async fn one_stream(
+    client: &Client,
+    format: Format,
+    request: &mut v1::ReadLogsRequest,
+    outage: &mut Outage,
+) -> std::io::Result<Result<(), Status>> {
+    let mut batches = match client.call(client.jobs().read_logs(request.clone())).await {
+        Ok(batches) => batches,
+        Err(status) => return Ok(Err(status)),
+    };
+    outage.end(output::note);
+    loop {
+        let batch = match batches.message().await {
+            Ok(Some(batch)) => batch,
+            Ok(None) => return Ok(Ok(())),
+            Err(status) => return Ok(Err(status)),
+        };
+        for line in &batch.lines {
+            print(format, line)?;
+        }
+        request.after_line = request.after_line.max(batch.last_line);
+    }
 }
 
 fn print(format: Format, line: &v1::LogLine) -> std::io::Result<()> {

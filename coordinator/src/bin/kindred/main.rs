@@ -13,22 +13,30 @@ use crate::{
 
 mod accounts;
 mod args;
+mod chaos;
 mod checkpoints;
 mod client;
 mod compare;
+mod credentials;
 mod eval;
+mod events;
 mod exit;
+mod explain;
 mod fork;
 mod jobs;
 mod logs;
 mod metrics;
 mod nodes;
+mod outage;
 mod output;
 mod program;
 mod progress;
+mod schema;
 mod submit;
 mod text;
+mod tokens;
 mod up;
+mod update;
 mod views;
 mod watch;
 
@@ -58,11 +66,18 @@ async fn run(args: Args) -> Result<Exit, Error> {
         Command::Watch(job) => watch::run(&global, job).await,
         Command::Logs(logs) => logs::run(&global, logs).await,
         Command::Metrics(metrics) => metrics::run(&global, metrics).await,
+        Command::Update(args) => update::run(&global, args).await,
         Command::Cancel(cancel) => jobs::cancel(&global, cancel).await,
         Command::Suspend(suspend) => jobs::suspend(&global, suspend).await,
         Command::Resume(job) => jobs::resume(&global, job).await,
         Command::Fork(fork) => fork::run(&global, fork).await,
-        Command::Nodes => nodes::run(&global).await,
+        Command::Explain(job) => explain::run(&global, job).await,
+        Command::Nodes(args) => nodes::run(&global, args).await,
+        Command::Tokens(args) => tokens::run(&global, args).await,
+        Command::Events(args) => events::run(&global, args).await,
         Command::Checkpoints(args) => checkpoints::run(&global, args).await,
+        Command::Schema => schema::run(),
+        Command::Completions(args) => schema::completions(&args),
+        Command::Chaos(chaos) => chaos::run(&global, chaos).await,
     }
 }

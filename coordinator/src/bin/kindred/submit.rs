@@ -11,8 +11,8 @@ use uuid::Uuid;
 use crate::{
     args::{Format, Global, HandIn, Submit},
     client::Client,
-    exit::{Error, Exit},
-    output, watch,
+    exit::{self, Error, Exit},
+    explain, output, watch,
 };
 
 /// Checks the file here first, so that a mistake needs no coordinator to be found.
@@ -24,11 +24,11 @@ pub async fn run(global: &Global, args: Submit) -> Result<Exit, Error> {
 /// Hands in a checked job, prints its id, and follows it if asked to.
 pub async fn hand_in(global: &Global, request: v1::CreateJobRequest, args: HandIn) -> Result<Exit, Error> {
     if args.dry_run {
-        return dry_run(global, request).await;
+        return dry_run(global, request, args.explain).await;
     }
-    let client = Client::connect(global).await?;
+    let mut client = Client::connect(global).await?;
     let request_id = args.request_id.unwrap_or_else(Uuid::new_v4).to_string();
-    let job = create(&client, v1::CreateJobRequest { request_id, ..request }).await?;
+    let job = create(&mut client, v1::CreateJobRequest { request_id, ..request }).await?;
     if global.output == Format::Table {
         output::result(&job.id)?;
     }
@@ -41,14 +41,20 @@ pub async fn hand_in(global: &Global, request: v1::CreateJobRequest, args: HandI
     Ok(Exit::Succeeded)
 }
 
-/// Prints the job with every default, as the coordinator sees it, or as this program does when there is none.
-async fn dry_run(global: &Global, request: v1::CreateJobRequest) -> Result<Exit, Error> {
+/// Prints the job with every default, as the coordinator sees it, or as this program does when there is none; or what would
+/// become of it now, which only the coordinator knows.
+async fn dry_run(global: &Global, request: v1::CreateJobRequest, explains: bool) -> Result<Exit, Error> {
     let spec = match Client::connect(global).await {
         Ok(client) => {
             let request = v1::CreateJobRequest { validate_only: true, ..request };
-            create(&client, request).await?.spec.unwrap_or_default()
+            let answer = client.answer(client.jobs().create_job(request)).await?;
+            if explains {
+                explain::show(global.output, &answer.explanation.unwrap_or_default())?;
+                return Ok(Exit::Succeeded);
+            }
+            answer.job.and_then(|job| job.spec).unwrap_or_default()
         }
-        Err(error) if error.exit == Exit::Unreachable => {
+        Err(error) if error.exit == Exit::Unreachable && !explains => {
             output::note(&format!(
                 "checked here only, since no coordinator answers at {}",
                 global.coordinator
@@ -64,8 +70,16 @@ async fn dry_run(global: &Global, request: v1::CreateJobRequest) -> Result<Exit,
     Ok(Exit::Succeeded)
 }
 
-async fn create(client: &Client, request: v1::CreateJobRequest) -> Result<v1::Job, Error> {
-    let answer = client.answer(client.jobs().create_job(request)).await?;
+/// Hands the job in; again, under the same request id, where the coordinator went away over it.
+async fn create(client: &mut Client, request: v1::CreateJobRequest) -> Result<v1::Job, Error> {
+    let may_repeat = !request.request_id.is_empty();
+    let answer = match client.call(client.jobs().create_job(request.clone())).await {
+        Err(status) if may_repeat && exit::is_lost(&status) => {
+            *client = client.after_loss(&status).await?;
+            client.answer(client.jobs().create_job(request)).await?
+        }
+        answered => answered.map_err(|status| client.error(&status))?,
+    };
     answer.job.ok_or_else(|| Error::new(Exit::Other, "the coordinator answered without a job"))
 }
 

@@ -154,6 +154,9 @@ impl Plan {
         program.flag("--stop-with-parent");
         program.arg("--listen", self.args.listen.to_string());
         program.arg("--state", &self.coordinator_dir);
+        if self.args.allow_insecure {
+            program.flag("--allow-insecure");
+        }
         if let Some(budget) = &self.args.detection_budget {
             program.arg("--detection-budget", budget);
         }
@@ -169,6 +172,9 @@ impl Plan {
         program.arg("--jobs-dir", self.args.state.join("jobs"));
         program.arg("--data-root", &self.data_root);
         program.arg("--name", &name);
+        if let Some(url) = &self.args.checkpoint_store {
+            program.arg("--checkpoint-store", url);
+        }
         if let Some(n_devices) = self.args.devices_per_worker {
             program.arg("--devices", n_devices.to_string());
         }

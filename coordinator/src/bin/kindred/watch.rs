@@ -3,24 +3,19 @@
 use std::time::Duration;
 
 use kindred_proto::v1;
-use tokio::{
-    signal,
-    time::{self, Instant},
-};
+use tokio::{signal, time};
 use tonic::Status;
 
 use crate::{
     args::{Format, Global, JobArg},
     client::Client,
-    exit::{self, Error, Exit},
+    exit::{Error, Exit},
+    outage::Outage,
     output,
     progress::Display,
     text,
 };
 
-/// How long a coordinator may be away before watching ends. The job goes on without either.
-const GIVE_UP_AFTER: Duration = Duration::from_secs(600);
-const RETRY_EVERY: Duration = Duration::from_secs(1);
 /// The coordinator repeats itself every 15 s, so a longer silence is a lost link.
 const SILENCE: Duration = Duration::from_secs(45);
 
@@ -33,7 +28,7 @@ pub async fn run(global: &Global, args: JobArg) -> Result<Exit, Error> {
 pub async fn follow(global: &Global, client: Client, job_id: String) -> Result<Exit, Error> {
     let mut display = Display::for_terminal();
     let ended = tokio::select! {
-        ended = until_end(&client, &job_id, &mut display) => ended,
+        ended = until_end(client, &job_id, &mut display) => ended,
         _ = signal::ctrl_c() => {
             display.clear();
             output::note(&format!("{job_id} goes on; see it again with `kindred watch {job_id}`"));
@@ -45,25 +40,13 @@ pub async fn follow(global: &Global, client: Client, job_id: String) -> Result<E
 }
 
 /// Reconnects as often as needed and gives the job once it has ended.
-async fn until_end(client: &Client, job_id: &str, display: &mut Display) -> Result<v1::Job, Error> {
-    let mut lost_since: Option<Instant> = None;
+async fn until_end(mut client: Client, job_id: &str, display: &mut Display) -> Result<v1::Job, Error> {
+    let mut outage = Outage::default();
     loop {
-        match one_stream(client, job_id, display, &mut lost_since).await {
+        match one_stream(&client, job_id, display, &mut outage).await {
             Ok(job) => return Ok(job),
-            Err(status) if !exit::is_lost(&status) => return Err(client.error(&status)),
-            Err(status) if lost_since.is_some_and(|since| since.elapsed() > GIVE_UP_AFTER) => {
-                return Err(client.error(&status));
-            }
-            Err(_) if lost_since.is_none() => {
-                lost_since = Some(Instant::now());
-                display.say(&format!(
-                    "the coordinator at {} is away; training goes on, reconnecting",
-                    client.address
-                ));
-            }
-            Err(_) => {}
+            Err(status) => client = outage.wait(client, &status, |text| display.say(text)).await?,
         }
-        time::sleep(RETRY_EVERY).await;
     }
 }
 
@@ -72,18 +55,16 @@ async fn one_stream(
     client: &Client,
     job_id: &str,
     display: &mut Display,
-    lost_since: &mut Option<Instant>,
+    outage: &mut Outage,
 ) -> Result<v1::Job, Status> {
-    let request = v1::WatchJobRequest { job_id: job_id.to_owned() };
+    let request = v1::WatchJobRequest { job_id: job_id.to_owned(), ..Default::default() };
     let mut jobs = client.jobs().watch_job(request).await?.into_inner();
     loop {
         let silent = |_| Status::unavailable("nothing heard for too long");
         let ended = || Status::unavailable("the stream ended before the job");
         let answer = time::timeout(SILENCE, jobs.message()).await.map_err(silent)??;
         let job = answer.and_then(|answer| answer.job).ok_or_else(ended)?;
-        if lost_since.take().is_some() {
-            display.say("the coordinator is back");
-        }
+        outage.end(|text| display.say(text));
         display.show(&job);
         if job.state().is_terminal() {
             return Ok(job);

@@ -86,7 +86,7 @@ fn the_first_rank_of_each_node_is_told_what_stays() {
     let (mut world, job_id) = World::running(&[2, 1], 3);
     let id = world.commit(&job_id, 10, None);
     let told = |node: &str| -> Vec<Vec<String>> {
-        let orders = world.model.orders(&node.into());
+        let orders = world.orders(node);
         orders.into_iter().map(|order| order.kept_checkpoints).collect()
     };
     let kept = vec![id.to_string()];
@@ -110,7 +110,7 @@ fn a_suspended_job_writes_a_checkpoint_frees_its_devices_and_goes_on_from_it() {
     let behind = world.submit(2);
     world.suspend(&job_id).expect("it runs");
     assert_eq!(world.state(&job_id), JobState::Suspending);
-    let orders = world.model.orders(&"node-1".into());
+    let orders = world.orders("node-1");
     let stops =
         |order: &v1::OrderedRank| order.write_checkpoint && order.action() == v1::ordered_rank::Action::Stop;
     assert!(orders.iter().all(stops), "{orders:?}");
@@ -128,7 +128,7 @@ fn a_suspended_job_writes_a_checkpoint_frees_its_devices_and_goes_on_from_it() {
     world.resume(&job_id).expect("it is suspended");
     world.obey_all();
     assert_eq!(world.state(&job_id), JobState::Starting);
-    let order = world.model.orders(&"node-1".into()).swap_remove(0);
+    let order = world.orders("node-1").swap_remove(0);
     assert_eq!((order.generation, order.write_checkpoint), (2, false));
     assert_eq!(order.resume_from.map(|checkpoint| checkpoint.id), Some(id.to_string()));
     assert_eq!(world.job(&job_id).spent.infrastructure, 0, "nobody's fault");
@@ -152,7 +152,7 @@ fn a_job_resumed_while_its_ranks_still_stop_is_placed_once_they_are_gone() {
     world.suspend(&job_id).expect("it runs");
     world.resume(&job_id).expect("it is suspending");
     assert_eq!((world.state(&job_id), world.job(&job_id).generation), (JobState::Recovering, Generation(1)));
-    assert!(world.model.orders(&"node-1".into())[0].write_checkpoint, "the order stays what it was");
+    assert!(world.orders("node-1")[0].write_checkpoint, "the order stays what it was");
     world.obey_all();
     assert_eq!((world.state(&job_id), world.job(&job_id).generation), (JobState::Starting, Generation(2)));
 }
@@ -181,7 +181,7 @@ fn a_fork_starts_from_a_checkpoint_of_another_job_and_pins_it() {
     world.commit(&source, 20, None);
     assert_eq!(world.kept_steps(&source), [10, 20], "it is pinned");
     let resumes_from = |world: &World| {
-        let orders = world.model.orders(&"node-1".into());
+        let orders = world.orders("node-1");
         let order = orders.into_iter().find(|order| order.job_id == fork.as_str()).expect("it is placed");
         order.resume_from.map(|checkpoint| (checkpoint.job_id, checkpoint.id))
     };

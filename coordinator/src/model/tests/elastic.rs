@@ -82,7 +82,7 @@ fn more_ranks_start_beside_the_others_and_join_them_once_they_are_ready() {
     let job = world.job(&job_id);
     assert_eq!((job.generation, job.state), (Generation(1), JobState::Running));
     assert_eq!(job.reason, "all ranks of generation 1 are at work; 2 more start");
-    let orders = world.model.orders(&"node-2".into());
+    let orders = world.orders("node-2");
     let told: Vec<_> = orders.iter().map(|it| (it.generation, it.rank, it.world_size)).collect();
     assert_eq!(told, [(2, 2, 4), (2, 3, 4)]);
 
@@ -90,7 +90,7 @@ fn more_ranks_start_beside_the_others_and_join_them_once_they_are_ready() {
     assert_eq!(world.job(&job_id).generation, Generation(1), "they are not ready");
     joiners_reach(&mut world, &job_id, RankState::Meeting);
     assert_eq!((world.job(&job_id).generation, n_ranks(&world, &job_id)), (Generation(2), 4));
-    assert_eq!(world.model.orders(&"node-2".into()), orders, "nothing changes for them");
+    assert_eq!(world.orders("node-2"), orders, "nothing changes for them");
     assert_eq!(world.job(&job_id).spent, Default::default(), "no budget pays for it");
 }
 
@@ -145,5 +145,5 @@ fn a_fault_sends_those_that_join_away() {
     world.fail(&job_id, 0, Reason::RankExited);
     let job = world.job(&job_id);
     assert_eq!((job.generation, job.joining.as_ref(), n_ranks(&world, &job_id)), (Generation(3), None, 1));
-    assert!(world.model.orders(&"node-2".into()).is_empty());
+    assert!(world.orders("node-2").is_empty());
 }

@@ -13,7 +13,11 @@ const DEVICES: [u32; 3] = [2, 1, 1];
 enum Happening {
     Submit { n_ranks: u32 },
     SubmitElastic { fewest: u32, n_more: u32 },
+    SubmitUrgent { n_ranks: u32, priority: i32 },
+    Cordon { node: usize, drains: bool },
+    Uncordon { node: usize },
     Cancel { job: usize },
+    Update { job: usize, fewest: u32, n_more: u32, priority: i32 },
     Suspend { job: usize },
     Resume { job: usize },
     Obey { node: usize },
@@ -52,7 +56,12 @@ fn happening() -> impl Strategy<Value = Happening> {
     prop_oneof![
         2 => (1..5_u32).prop_map(|n_ranks| Submit { n_ranks }),
         2 => (1..4_u32, 1..3_u32).prop_map(|(fewest, n_more)| SubmitElastic { fewest, n_more }),
+        2 => (1..4_u32, -2..=2).prop_map(|(n_ranks, priority)| SubmitUrgent { n_ranks, priority }),
+        1 => (node.clone(), any::<bool>()).prop_map(|(node, drains)| Cordon { node, drains }),
+        1 => node.clone().prop_map(|node| Uncordon { node }),
         1 => (0..8_usize).prop_map(|job| Cancel { job }),
+        2 => (0..8_usize, 1..5_u32, 0..2_u32, -2..=2)
+            .prop_map(|(job, fewest, n_more, priority)| Update { job, fewest, n_more, priority }),
         1 => (0..8_usize).prop_map(|job| Suspend { job }),
         1 => (0..8_usize).prop_map(|job| Resume { job }),
         8 => node.clone().prop_map(|node| Obey { node }),
@@ -80,9 +89,22 @@ impl World {
             Happening::SubmitElastic { fewest, n_more } => {
                 self.submit_elastic(&(fewest..=fewest + n_more).collect::<Vec<_>>());
             }
+            Happening::SubmitUrgent { n_ranks, priority } => {
+                self.submit_with(n_ranks, |terms| terms.priority = priority);
+            }
+            Happening::Cordon { node, drains } => {
+                self.cordon(&name(node), Some(Cordon { reason: String::new(), drains }));
+            }
+            Happening::Uncordon { node } => self.cordon(&name(node), None),
             Happening::Cancel { job } => {
                 // Whether it can be cancelled is none of this test's affair.
                 let _ = self.cancel(&format!("job-{job}").as_str().into());
+            }
+            Happening::Update { job, fewest, n_more, priority } => {
+                let _ = self.update(&format!("job-{job}").as_str().into(), |submission| {
+                    submission.world_sizes = (fewest..=fewest + n_more).map(WorldSize).collect();
+                    submission.scheduling.priority = priority;
+                });
             }
             Happening::Suspend { job } => {
                 let _ = self.suspend(&format!("job-{job}").as_str().into());
@@ -170,6 +192,10 @@ impl World {
         let decoded: Vec<Change> =
             encoded.iter().map(|it| serde_json::from_str(it).expect("it decodes")).collect();
         assert_eq!(&State::replay(&decoded), self.model.state(), "J5");
+        let (before, tail) = decoded.split_at(decoded.len() / 2);
+        let mut state = through_json(&State::replay(before));
+        tail.iter().for_each(|change| state.evolve(change));
+        assert_eq!(&state, self.model.state(), "J5, from a snapshot");
     }
 
     /// From now on all agents are well, nothing is suspended, and ranks go on to their end.
@@ -181,6 +207,7 @@ impl World {
         }
         for (node, n_devices) in (1..).zip(DEVICES) {
             self.start_agent(&format!("node-{node}"), n_devices);
+            self.cordon(&format!("node-{node}"), None);
         }
         for step in 1..200 {
             self.obey_all();
@@ -195,6 +222,13 @@ impl World {
             assert!(!job.is_active(), "{} still has ranks", job.id);
         }
     }
+}
+
+/// A state as it is after it was stored.
+fn through_json(state: &State) -> State {
+    let encoded: Vec<_> =
+        state.pieces().map(|piece| serde_json::to_string(&piece).expect("it encodes")).collect();
+    State::restore(encoded.iter().map(|it| serde_json::from_str(it).expect("it decodes")))
 }
 
 fn go_on(seen: &mut v1::ObservedRank, step: u64) {
@@ -265,7 +299,7 @@ fn check_ledger(job: &Job, changes: &[Change]) {
 fn check_orders(world: &World) {
     let mut devices = BTreeSet::new();
     for node in world.model.state().nodes() {
-        for order in world.model.orders(&node.id) {
+        for order in world.orders(node.id.as_str()) {
             let job = world.job(&order.job_id.as_str().into());
             let is_next = job.joining.as_ref().is_some_and(|it| it.generation.0 == order.generation);
             assert!(is_next || order.generation == job.generation.0, "J1: two generations of {}", job.id);
@@ -282,6 +316,7 @@ proptest! {
     #[test]
     fn invariants_hold_whatever_happens(happenings in vec(happening(), 1..60)) {
         let mut world = World::new(&DEVICES);
+        world.set_rules(|rules| (rules.min_run_s, rules.quarantine.after_faults) = (2, 4));
         for happening in happenings {
             let before = world.model.state().clone();
             world.let_happen(happening);
@@ -300,5 +335,15 @@ fn a_journal_of_the_first_version_is_read() {
         lines.map(|line| serde_json::from_str(line).expect("a change of version 1")).collect();
     let state = State::replay(&changes);
     let states: Vec<_> = state.jobs_before(None).map(|job| job.state).collect();
-    assert_eq!(states, [JobState::Failed, JobState::Cancelled, JobState::Succeeded]);
+    assert_eq!(states, [JobState::Cancelled, JobState::Failed, JobState::Cancelled, JobState::Succeeded]);
+    let preempted = state.job(&"job-4".into()).expect("it was accepted");
+    assert_eq!((preempted.n_preemptions, preempted.submission.scheduling.queue.as_str()), (1, "research"));
+    assert_eq!(state.job(&"job-1".into()).expect("it is older").submission.scheduling, Default::default());
+    let node = state.node(&"node-3".into()).expect("it joined");
+    assert!(node.cordon.is_some() && node.quarantine.is_none());
+    // The same as a snapshot, also never edited: what is added to the state later has a default.
+    let pieces: Vec<Piece> =
+        serde_json::from_str(include_str!("snapshot-v1.json")).expect("a snapshot of version 1");
+    assert_eq!(State::restore(pieces), state);
+    assert_eq!(through_json(&state), state);
 }

@@ -28,7 +28,7 @@ fn a_node_that_comes_back_late_is_told_to_stop_what_it_runs() {
     world.pass(Duration::from_secs(2));
     assert_eq!(world.places(&job_id), [("node-2", 0)]);
     world.report("node-1");
-    assert!(world.model.orders(&"node-1".into()).is_empty());
+    assert!(world.orders("node-1").is_empty());
     let waiting = world.submit(1);
     assert_eq!(world.state(&waiting), JobState::Pending);
     world.obey("node-1");
@@ -74,7 +74,7 @@ fn a_restarted_coordinator_adopts_what_runs() {
     world.report_all();
     assert_eq!(world.changes.len(), n_changes);
     assert_eq!(world.state(&job_id), JobState::Running);
-    assert_eq!(world.model.orders(&"node-1".into()).len(), 1);
+    assert_eq!(world.orders("node-1").len(), 1);
 }
 
 #[test]

@@ -1,13 +1,22 @@
 //! Events in, changes out: a small world of obedient agents around a model.
 
+mod access;
 mod checkpoints;
 mod elastic;
+mod explain;
+mod forget;
 mod invariants;
 mod ledger;
 mod membership;
+mod nodes;
 mod placement;
+mod preemption;
 mod recovery;
 mod requests;
+mod scheduling;
+mod scheduling_properties;
+mod stalls;
+mod updates;
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -27,6 +36,8 @@ struct World {
     changes: Vec<Change>,
     now: Timestamp,
     agents: BTreeMap<String, v1::AgentReport>,
+    /// What each agent was last told.
+    told: BTreeMap<NodeId, Vec<v1::OrderedRank>>,
     n_incarnations: u32,
 }
 
@@ -35,7 +46,8 @@ impl World {
     fn new(devices: &[u32]) -> Self {
         let now = Timestamp(1_000_000);
         let model = Model::new(State::default(), Rules::new(LEASE), now);
-        let mut world = Self { model, changes: vec![], now, agents: BTreeMap::new(), n_incarnations: 0 };
+        let (agents, told) = (BTreeMap::new(), BTreeMap::new());
+        let mut world = Self { model, changes: vec![], now, agents, told, n_incarnations: 0 };
         for (number, n_devices) in (1..).zip(devices) {
             world.start_agent(&format!("node-{number}"), *n_devices);
         }
@@ -74,7 +86,7 @@ impl World {
 
     /// Lets an agent do what it is ordered to, and report it.
     fn obey(&mut self, node: &str) {
-        let orders = self.model.orders(&node.into());
+        let orders = self.orders(node);
         let report = self.agents.get_mut(node).expect("a started agent");
         report.ranks.retain(|seen| orders.iter().any(|order| is_same(seen, order)));
         for order in orders {
@@ -93,6 +105,11 @@ impl World {
             }
         }
         self.report(node);
+    }
+
+    /// What an agent is told to do.
+    fn orders(&self, node: &str) -> Vec<v1::OrderedRank> {
+        self.model.orders(&node.into()).iter().map(Order::to_wire).collect()
     }
 
     fn obey_all(&mut self) {
@@ -150,6 +167,77 @@ impl World {
         self.try_submit(&format!("request-{}", self.changes.len()), submission(n_ranks)).expect("a good job")
     }
 
+    /// A job of so many ranks that asks for something of the scheduler.
+    fn submit_with(&mut self, n_ranks: u32, ask: impl FnOnce(&mut SchedulingTerms)) -> JobId {
+        self.try_submit_with(submission(n_ranks), ask).expect("a good job")
+    }
+
+    fn try_submit_with(
+        &mut self,
+        mut submission: Submission,
+        ask: impl FnOnce(&mut SchedulingTerms),
+    ) -> Result<JobId, Failure> {
+        ask(&mut submission.scheduling);
+        self.try_submit(&format!("request-{}", self.changes.len()), submission)
+    }
+
+    /// What operators decide.
+    fn set_rules(&mut self, edit: impl FnOnce(&mut SchedulingRules)) {
+        edit(Arc::make_mut(&mut self.model.rules.scheduling));
+        self.model.rested_at = None;
+    }
+
+    fn set_label(&mut self, node: &str, key: &str, value: &str) {
+        let agent = self.agents.get_mut(node).expect("a started agent");
+        agent.labels.insert(key.to_owned(), value.to_owned());
+        self.report(node);
+    }
+
+    fn cordon(&mut self, node: &str, cordon: Option<Cordon>) {
+        let event = Event::CordonRequested { node_id: node.into(), cordon };
+        let decision = self.model.decide(self.now, &event).expect("the node is known");
+        self.evolve(decision.changes);
+        self.settle();
+    }
+
+    /// Time passes in which all agents report as before.
+    fn advance(&mut self, duration: Duration) {
+        self.now = self.now.plus(duration);
+        self.model.observe(self.now, Observation::HeldUp(duration));
+        self.report_all();
+    }
+
+    /// Ranks that are to stop do, and those that take their places start.
+    fn catch_up(&mut self) {
+        self.obey_all();
+        self.obey_all();
+    }
+
+    /// A job's ranks start and train, and have for so long.
+    fn train_for(&mut self, job_id: &JobId, duration: Duration) {
+        self.catch_up();
+        self.train(job_id, 1);
+        self.advance(duration);
+    }
+
+    /// A job's ranks come to their end.
+    fn finish_all(&mut self, job_id: &JobId) {
+        self.catch_up();
+        self.end_all(job_id);
+    }
+
+    /// The same, of one whose ranks have started.
+    fn end_all(&mut self, job_id: &JobId) {
+        for rank in (0..self.places(job_id).len() as u32).rev() {
+            self.edit(job_id, rank, |seen| {
+                seen.set_state(RankState::Finished);
+                seen.result = (rank == 0).then(v1::JobResult::default);
+            });
+        }
+        self.report_all();
+        self.obey_all();
+    }
+
     /// A job that may run with any of these numbers of ranks.
     fn submit_elastic(&mut self, sizes: &[u32]) -> JobId {
         let most = *sizes.last().expect("a number");
@@ -167,6 +255,14 @@ impl World {
         self.wish(&Event::CancelRequested { job_id: job_id.clone(), reason: "no longer needed".to_owned() })
     }
 
+    fn update(&mut self, job_id: &JobId, edit: impl FnOnce(&mut Submission)) -> Result<JobId, Failure> {
+        let job = self.model.job(job_id)?;
+        let mut submission = Box::new(job.submission.clone());
+        edit(&mut submission);
+        let (etag, request_id) = (job.etag(), String::new());
+        self.wish(&Event::UpdateRequested(Update { job_id: job_id.clone(), request_id, etag, submission }))
+    }
+
     fn wish(&mut self, event: &Event) -> Result<JobId, Failure> {
         let decision = self.model.decide(self.now, event)?;
         self.evolve(decision.changes);
@@ -174,26 +270,51 @@ impl World {
         Ok(decision.job_id.expect("wishes are about a job"))
     }
 
+    /// Lets the model decide until there is nothing left to decide. Each tick decides what one that looks at everything would, and
+    /// whoever is to be told something else is told.
     fn settle(&mut self) {
         for _ in 0..64 {
             let decision = self.model.decide(self.now, &Event::Tick).expect("a tick is never refused");
+            assert_eq!(decision, self.model.decide_anew(self.now), "a tick passed something over");
             if decision.changes.is_empty() {
-                return;
+                self.model.rest(self.now, decision.has_passed);
+                return self.tell();
             }
             self.evolve(decision.changes);
         }
         panic!("decisions do not come to rest");
     }
 
+    /// Tells agents what they are to do, where that may have changed; where it may not, it has not.
+    fn tell(&mut self) {
+        for node_id in self.model.take_told() {
+            let orders = self.orders(node_id.as_str());
+            self.told.insert(node_id, orders);
+        }
+        for node in self.agents.keys() {
+            let orders = self.orders(node);
+            let told = self.told.get(&NodeId::new(node.as_str()));
+            assert_eq!(told.unwrap_or(&vec![]), &orders, "{node} was not told");
+        }
+    }
+
+    /// Lets changes happen, also after they were taken back once.
     fn evolve(&mut self, changes: Vec<Change>) {
-        changes.iter().for_each(|change| self.model.evolve(change));
+        let before = self.model.state().clone();
+        let formers: Vec<Former> = changes.iter().map(|change| self.model.evolve(change)).collect();
+        formers.into_iter().rev().for_each(|former| self.model.undo(former));
+        assert_eq!(self.model.state(), &before, "what is taken back leaves nothing");
+        for change in &changes {
+            self.model.evolve(change);
+        }
         self.changes.extend(changes);
     }
 
     /// Starts the coordinator anew, from its journal.
     fn restart(&mut self) {
         let state = State::replay(&self.changes);
-        self.model = Model::new(state, Rules::new(LEASE), self.now);
+        self.model = Model::new(state, self.model.rules.clone(), self.now);
+        self.told.clear();
         self.settle();
     }
 
@@ -236,6 +357,7 @@ fn submission(n_ranks: u32) -> Submission {
         no_progress: 2,
         spec: Wire(v1::JobSpec { ranks: Some(n_ranks), recipe: Some(recipe), ..Default::default() }),
         fork_of: None,
+        scheduling: SchedulingTerms::default(),
     }
 }
 

@@ -54,6 +54,18 @@ fn a_waiting_job_names_those_that_hold_devices() {
 }
 
 #[test]
+fn what_is_not_told_is_counted() {
+    let mut world = World::new(&[2, 1, 1, 1, 1, 1]);
+    (0..7).for_each(|_| drop(world.submit(1)));
+    let job_id = world.submit(1);
+    let reason = &world.job(&job_id).reason;
+    assert!(
+        reason.starts_with("needs 1 cpu device, 0 free: ") && reason.ends_with(" and 3 more"),
+        "{reason}"
+    );
+}
+
+#[test]
 fn a_waiting_job_names_nodes_that_take_nothing() {
     let mut world = World::new(&[2, 1, 1]);
     world.model.observe(world.now, Observation::Disconnected("node-2".into()));
@@ -138,7 +150,7 @@ fn a_node_that_still_runs_old_ranks_takes_no_new_ones() {
 fn orders_name_what_a_rank_needs() {
     let mut world = World::new(&[1, 1]);
     let job_id = world.submit(2);
-    let orders = world.model.orders(&"node-2".into());
+    let orders = world.orders("node-2");
     let [order] = orders.as_slice() else { panic!("one rank on node-2, not {orders:?}") };
     assert_eq!((order.job_id.as_str(), order.generation, order.rank), (job_id.as_str(), 1, 1));
     assert_eq!((order.world_size, order.device_index), (2, 0));

@@ -19,7 +19,7 @@ fn a_job_succeeds_when_all_ranks_finished() {
     world.finish(&job_id, 1);
     assert_eq!(world.state(&job_id), JobState::Succeeded);
     assert!(world.job(&job_id).result.is_some());
-    assert!(world.model.orders(&"node-1".into()).is_empty());
+    assert!(world.orders("node-1").is_empty());
 }
 
 #[test]
@@ -31,7 +31,7 @@ fn a_lost_rank_is_replaced_and_the_others_go_on_in_place() {
     let live = world.job(&job_id).live.as_ref().expect("the next generation is there at once");
     assert_eq!((live.generation, live.members.len()), (Generation(2), 2));
     assert_eq!(live.members[0].placement, before);
-    let orders = world.model.orders(&"node-1".into());
+    let orders = world.orders("node-1");
     assert!(orders.iter().all(|order| order.action() == v1::ordered_rank::Action::Run), "{orders:?}");
     assert_eq!(world.job(&job_id).spent.infrastructure, 1);
 }
@@ -80,11 +80,11 @@ fn an_evaluation_keeps_no_rank() {
     assert_eq!(world.state(&job_id), JobState::Running);
     world.fail(&job_id, 1, Reason::RankExited);
     assert_eq!(world.state(&job_id), JobState::Recovering, "there was a device for the rank that is lost");
-    let orders = world.model.orders(&"node-1".into());
+    let orders = world.orders("node-1");
     assert!(orders.iter().all(|order| order.action() == v1::ordered_rank::Action::Stop), "{orders:?}");
     world.obey_all();
     assert_eq!(world.job(&job_id).live_generation(), Some(Generation(2)));
-    let orders = world.model.orders(&"node-1".into());
+    let orders = world.orders("node-1");
     assert_eq!(orders.len(), 2);
     assert!(orders.iter().all(|order| order.generation == 2 && order.resume_from.is_none()), "{orders:?}");
 }
@@ -136,7 +136,7 @@ fn a_fault_of_everyones_opens_the_next_generation_once_all_ranks_are_gone() {
     assert_eq!(world.state(&job_id), JobState::Recovering);
     assert_eq!(world.job(&job_id).generation, Generation(1));
     assert_eq!(world.job(&job_id).live_generation(), None);
-    let orders = world.model.orders(&"node-1".into());
+    let orders = world.orders("node-1");
     assert_eq!(orders.len(), 1);
     assert_eq!(orders[0].action(), v1::ordered_rank::Action::Stop);
 
@@ -158,7 +158,7 @@ fn the_next_generation_starts_from_the_newest_checkpoint() {
     assert_eq!(ids, [20, 30], "the policy keeps two");
     world.fail(&job_id, 1, Reason::RankExited);
     world.obey_all();
-    let resume_from = world.model.orders(&"node-1".into())[0].resume_from.clone();
+    let resume_from = world.orders("node-1")[0].resume_from.clone();
     assert_eq!(resume_from, Some(checkpoint(&job_id, 1, 30)));
 }
 

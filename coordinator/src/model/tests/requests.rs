@@ -42,7 +42,7 @@ fn a_running_job_is_cancelled_once_its_ranks_are_gone() {
     assert_eq!(world.state(&job_id), JobState::Cancelling);
     world.obey_all();
     assert_eq!(world.state(&job_id), JobState::Cancelled);
-    assert!(world.model.orders(&"node-1".into()).is_empty());
+    assert!(world.orders("node-1").is_empty());
 }
 
 #[test]
@@ -72,6 +72,6 @@ fn jobs_are_listed_newest_first_past_the_ninth() {
     let submitted: Vec<_> = (0..11).map(|_| world.submit(1)).collect();
     let listed: Vec<_> = world.model.state().jobs_before(None).map(|job| job.id.clone()).collect();
     assert_eq!(listed, submitted.into_iter().rev().collect::<Vec<_>>());
-    let before: Vec<_> = world.model.state().jobs_before(Some(&"job-3".into())).map(|job| &job.id).collect();
+    let before: Vec<_> = world.model.state().jobs_before(Some(3)).map(|job| &job.id).collect();
     assert_eq!(before, [&JobId::from("job-2"), &JobId::from("job-1")]);
 }

@@ -12,9 +12,12 @@ pub(super) fn full_name(of: &EnumDescriptor, given: &str) -> Option<String> {
 
 /// What people may write, but for the value that means nothing was written.
 pub(super) fn choices(of: &EnumDescriptor) -> String {
-    let short: Vec<_> =
-        of.values().filter(|value| value.number() != 0).map(|value| short_name(of, value.name())).collect();
-    short.join(", ")
+    short_names(of).collect::<Vec<_>>().join(", ")
+}
+
+/// The same, one by one.
+pub(super) fn short_names(of: &EnumDescriptor) -> impl Iterator<Item = String> {
+    of.values().filter(|value| value.number() != 0).map(|value| short_name(of, value.name()))
 }
 
 /// Writes every enum value in the tree short, and sorts what has no order.

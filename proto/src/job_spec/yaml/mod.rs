@@ -14,7 +14,10 @@ use crate::{
 
 mod enums;
 mod read;
+mod schema;
 mod set;
+
+pub use schema::schema;
 
 use read::Reader;
 

@@ -94,6 +94,10 @@ impl Reader {
                 Some(full) => Some(Json::String(full)),
                 None => self.refused(path, &format!("one of {}", enums::choices(&inner)), value),
             },
+            Kind::Int32 => match value.as_i64().and_then(|given| i32::try_from(given).ok()) {
+                Some(number) => Some(Json::Number(number.into())),
+                None => self.refused(path, "a whole number, which may be negative", value),
+            },
             Kind::Uint32 => self.whole(value, u32::MAX.into(), path),
             Kind::Uint64 => self.whole(value, u64::MAX, path),
             Kind::Double => match value.as_f64().and_then(Number::from_f64) {

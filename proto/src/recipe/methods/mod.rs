@@ -123,6 +123,11 @@ macro_rules! methods {
                 match self { $(Self::$Name(_) => $field,)* }
             }
 
+            /// The name in a recipe of the method that a message holds; none where it holds none.
+            pub fn name_of(wire: &v1::Method) -> Option<&'static str> {
+                match wire.kind.as_ref()? { $(Kind::$Name(_) => Some($field),)* }
+            }
+
             pub(super) fn check(wire: Option<&v1::Method>, encoder: &Encoder, at: &Scope) -> Self {
                 match wire.and_then(|method| method.kind.as_ref()) {
                     $(Some(Kind::$Name(wire)) => Self::$Name($Name::check(wire, encoder, &at.field($field))),)*

@@ -19,6 +19,7 @@ use crate::{
     config::EXIT_TIMEOUT,
     host::{Host, Started},
     reconcile::RankKey,
+    roots::Outside,
     store::Store,
     telemetry,
 };
@@ -78,6 +79,8 @@ pub enum Event {
     },
     /// Its peers are gone, as the line says; it waits for the next generation.
     Parted(v1::LogLine),
+    /// It is slow in a part of a step, or no longer.
+    Stalled(Option<v1::Stall>),
     /// Its newest progress.
     Progress(v1::Progress),
     /// Points of series.
@@ -110,6 +113,8 @@ pub struct Wires {
     pub regroup: watch::Receiver<Option<Box<Start>>>,
     /// Says each time which checkpoints stay.
     pub kept: watch::Receiver<Vec<CheckpointId>>,
+    /// Says once why the process is to be killed.
+    pub doom: watch::Receiver<Option<String>>,
     /// Passes the rank's store operations on.
     pub store: Store,
 }
@@ -127,7 +132,13 @@ impl Wires {
 pub async fn supervise(launch: Launch, wires: Wires) {
     let outcome = match run(&launch, &wires).await {
         Ok(outcome) => outcome,
-        Err(error) => Outcome::Failed(launch.failure(&wires, Reason::RankExited, format_args!(": {error}"))),
+        Err(error) => {
+            let reason = match error {
+                Error::Outside(_) => Reason::SpecInvalid,
+                _ => Reason::RankExited,
+            };
+            Outcome::Failed(launch.failure(&wires, reason, format_args!(": {error}")))
+        }
     };
     wires.tell(&launch.key, Event::Ended(outcome)).await;
 }
@@ -151,6 +162,9 @@ pub enum Error {
         /// What the system says.
         source: io::Error,
     },
+    /// Its job names a folder that this node does not let it read.
+    #[error(transparent)]
+    Outside(#[from] Outside),
     /// The folder of its job.
     #[error("cannot create {}: {source}", path.display())]
     Folder {

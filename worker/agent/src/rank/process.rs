@@ -53,6 +53,8 @@ pub fn start(launch: &Launch) -> Result<Started, Error> {
 fn spawn(launch: &Launch, listener: UnixListener) -> io::Result<Started> {
     let n_threads = launch.n_threads.to_string();
     let mut child = Command::new(&launch.program)
+        // For whoever lists processes.
+        .arg(launch.key.job_id.as_str())
         .env(SOCKET_VARIABLE, &launch.socket)
         .env("OMP_NUM_THREADS", &n_threads)
         .env("MKL_NUM_THREADS", &n_threads)

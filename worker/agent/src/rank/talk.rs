@@ -6,7 +6,7 @@ use kindred_ipc::{FromRank, MAX_FRAME_BYTES, ToRank, Wire};
 use kindred_proto::{failure::Reason, ids::CheckpointId, v1};
 use tokio::{
     io::{AsyncWrite, AsyncWriteExt, ReadHalf, WriteHalf, split},
-    sync::{mpsc, oneshot},
+    sync::{mpsc, oneshot, watch},
     task::JoinSet,
     time::timeout,
 };
@@ -46,6 +46,8 @@ enum Error {
     Protocol(String),
     #[error("said nothing for {} s: it is hung, and was killed", .0.as_secs_f64())]
     Hung(Duration),
+    #[error("{0}")]
+    Doomed(String),
     #[error("cannot be spoken to: {0}")]
     Io(#[from] io::Error),
 }
@@ -61,18 +63,31 @@ pub struct Over {
 
 /// Speaks with the rank until it has said its last word, which is returned, or hangs up, or says nothing for too long.
 pub async fn talk(launch: &Launch, wires: &Wires, call: Call, over: &Over) -> Option<Outcome> {
-    let error = match converse(launch, wires, call).await {
+    let said = tokio::select! {
+        biased;
+        said = converse(launch, wires, call) => said,
+        why = doomed(wires.doom.clone()) => Err(Error::Doomed(why)),
+    };
+    let error = match said {
         Ok(word) => return word,
         Err(error) => error,
     };
     let reason = match error {
-        Error::Hung(_) => Reason::RankHung,
+        Error::Hung(_) | Error::Doomed(_) => Reason::RankHung,
         _ => Reason::RankExited,
     };
     if reason == Reason::RankHung {
         over.is_hung.cancel();
     }
     Some(Outcome::Failed(launch.failure(wires, reason, format_args!(" {error}"))))
+}
+
+/// Comes true once the coordinator says that the process hangs.
+async fn doomed(mut doom: watch::Receiver<Option<String>>) -> String {
+    match doom.wait_for(Option::is_some).await.map(|why| why.clone()) {
+        Ok(Some(why)) => why,
+        _ => std::future::pending().await,
+    }
 }
 
 async fn converse(launch: &Launch, wires: &Wires, call: Call) -> Result<Option<Outcome>, Error> {
@@ -228,6 +243,7 @@ fn heard(launch: &Launch, wires: &Wires, message: FromRank) -> Result<Heard, Err
             wires,
             v1::LogLine { level: v1::LogLevel::Warn.into(), message: failure.message, ..Default::default() },
         ))),
+        FromRank::Stalled(stall) => Heard::Event(Event::Stalled(stall.map(|Wire(stall)| stall))),
         FromRank::Progress(Wire(progress)) => Heard::Event(Event::Progress(progress)),
         FromRank::Points(points) => {
             // What a process says late belongs to the generation in which it measured it, not to the one that it joined.

@@ -266,13 +266,15 @@ impl Node {
         let folder = tempfile::tempdir().expect("a folder");
         let cpu = |index| v1::Device { index, kind: v1::DeviceKind::Cpu.into(), ..Default::default() };
         let mut config = Config {
-            coordinator: coordinator.to_string().parse().expect("an address"),
+            coordinators: coordinator.to_string().parse().expect("an address"),
             node_name: "node-a".into(),
             state_dir: folder.path().join("state"),
             data_root: folder.path().join("data"),
             jobs_dir: folder.path().join("jobs"),
             data_address: None,
             devices: vec![cpu(0), cpu(1)],
+            checkpoint_store: None,
+            labels: std::collections::BTreeMap::new(),
             rank_program: fake_rank(),
             grace: Duration::from_secs(20),
         };

@@ -5,7 +5,7 @@ use std::path::Path;
 use kindred_agent::Error;
 use kindred_proto::{
     failure::{Failure, Reason},
-    v1::{FailureKind, FailureReason, RankState},
+    v1::{self, FailureKind, FailureReason, RankState, ordered_rank::Action, stall::Section},
 };
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::time::timeout;
@@ -73,6 +73,23 @@ async fn a_rank_that_says_nothing_for_too_long_is_hung_and_killed_at_once() {
     assert_eq!((failure.reason(), failure.kind()), (FailureReason::RankHung, FailureKind::Retryable));
     assert_eq!(failure.message, "rank 0 on node-a said nothing for 0.5 s: it is hung, and was killed");
     gone(training.pid).await;
+}
+
+#[tokio::test]
+async fn a_rank_that_hangs_in_a_step_is_reported_and_killed_when_the_coordinator_says_so() {
+    let coordinator = Coordinator::start().await;
+    let _node = Node::start(coordinator.address);
+    let order = run(1, 0, "train stall:3000 hang");
+    coordinator.order(vec![order.clone()]);
+    let report = coordinator.report(|report| report.ranks.iter().any(|rank| rank.stall.is_some())).await;
+    let (pid, stall) = (report.ranks[0].pid, report.ranks[0].stall.expect("it is slow"));
+    assert_eq!((stall.section(), stall.for_ms, stall.step), (Section::Data, 3_000, 7));
+    let kill_reason = "was waiting for images for 12.0 s".to_owned();
+    coordinator.order(vec![v1::OrderedRank { action: Action::Kill.into(), kill_reason, ..order }]);
+    let failure = coordinator.rank(1, RankState::Failed).await.failure.expect("says why");
+    assert_eq!(failure.reason(), FailureReason::RankHung);
+    assert_eq!(failure.message, "rank 0 on node-a was waiting for images for 12.0 s");
+    gone(pid).await;
 }
 
 #[tokio::test]

@@ -1,6 +1,7 @@
 //! Ranks as threads that meet through an in-process store.
 #![allow(dead_code, reason = "each test file uses a part")]
 
+use std::sync::Barrier;
 use std::thread;
 use std::time::Duration;
 
@@ -55,4 +56,21 @@ pub fn on_ranks_of<T: Send>(
         let threads: Vec<_> = (0..world_size).map(start).collect();
         threads.into_iter().map(|thread| thread.join().expect("the rank does not panic")).collect()
     })
+}
+
+/// Runs `body` as rank 0 of two, while rank 1 does nothing.
+pub fn beside_an_idle_peer(timeout: Duration, body: impl FnOnce(ProcessGroup)) {
+    let store = Store::in_process().expect("there is memory for a store");
+    let (both_connected, rank_0_done) = (Barrier::new(2), Barrier::new(2));
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            let _idle = connect(&store, 1, 2, TIMEOUT).expect("both come");
+            both_connected.wait();
+            rank_0_done.wait();
+        });
+        let group = connect(&store, 0, 2, timeout).expect("both come");
+        both_connected.wait();
+        body(group);
+        rank_0_done.wait();
+    });
 }

@@ -6,17 +6,22 @@
 //! saved, when the thread has had a step's time to look at it.
 
 mod desk;
+mod interval;
+mod shipping;
 mod writer;
+mod written;
 
 #[cfg(test)]
 mod tests;
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
 
 use kindred_ipc::{FromRank, Wire};
 use kindred_proto::{
     ids::{CheckpointId, Generation, Step},
-    recipe::CheckpointInterval,
     v1,
 };
 
@@ -28,8 +33,11 @@ use super::{
     report::unix_ms,
     step::Trainer,
 };
-use crate::checkpoint::{Manifest, set_aside};
+use crate::checkpoint::{self, Manifest, Remote, set_aside};
+use interval::Interval;
+use kindred_store::{Store, Worker};
 
+pub use shipping::Outlet;
 pub use writer::{Gate, Inspection, Mailbox, Order, Permission, Writer};
 
 /// How long a rank that failed waits for what it wrote before.
@@ -43,6 +51,9 @@ pub struct Saver<'a> {
     job: &'a Job,
     writer: &'a mut Writer,
     is_writer: bool,
+    interval: Interval,
+    /// After which step the newest one was.
+    saved: Option<Step>,
     /// What was saved last, until the ranks have compared it.
     uncompared: Option<Uncompared>,
 }
@@ -69,7 +80,7 @@ impl Gate for Link {
 /// # Errors
 /// When the system has no thread to give.
 pub fn start_writer(job: &Job, link: &Link) -> Result<Writer, Error> {
-    let writer = Writer::start(job.checkpoints(), link.clone())?;
+    let writer = Writer::start(job.checkpoints(), link.clone(), outlet(job)?)?;
     let mailbox = writer.mailbox();
     link.listen(move |word| match word {
         Word::MayCommit { checkpoint, answer } => mailbox.answer(checkpoint, answer),
@@ -77,6 +88,16 @@ pub fn start_writer(job: &Job, link: &Link) -> Result<Writer, Error> {
         Word::Stop => mailbox.stop(),
     });
     Ok(writer)
+}
+
+/// The way to the store that the agent names, if it does.
+fn outlet(job: &Job) -> Result<Option<Outlet>, Error> {
+    let Some(named) = &job.start.checkpoint_store else { return Ok(None) };
+    let store = Store::open(&named.url, Duration::from_millis(named.patience_ms));
+    let remote =
+        Remote::new(&store.map_err(checkpoint::Error::from)?, &job.start.job_id, job.start.created_unix_ms);
+    let stop_patience = Duration::from_millis(named.stop_patience_ms);
+    Ok(Some(Outlet { remote, worker: Worker::start().map_err(Error::Thread)?, stop_patience }))
 }
 
 /// A job's first generation starts from nothing: checkpoints that are there already are not its own.
@@ -94,22 +115,30 @@ pub fn begin_anew(job: &Job) -> Result<(), Error> {
 }
 
 impl<'a> Saver<'a> {
-    /// Starts with no checkpoint waiting: those of an earlier generation are dropped.
+    /// Starts after so many steps, with no checkpoint waiting: those of an earlier generation are dropped.
     ///
     /// # Errors
     /// When the writer is gone.
-    pub fn new(job: &'a Job, writer: &'a mut Writer, is_writer: bool) -> Result<Self, Error> {
+    pub fn new(job: &'a Job, writer: &'a mut Writer, is_writer: bool, taken: Step) -> Result<Self, Error> {
         writer.abandon()?;
-        Ok(Self { job, writer, is_writer, uncompared: None })
+        Ok(Self {
+            job,
+            writer,
+            is_writer,
+            interval: Interval::new(job, taken),
+            saved: None,
+            uncompared: None,
+        })
     }
 
     /// Whether one is due after so many steps.
     pub fn is_due(&self, taken: Step) -> bool {
-        let every = match self.job.spec.recipe.checkpoint.every {
-            CheckpointInterval::Steps(n_steps) => n_steps,
-            CheckpointInterval::Epochs(n_epochs) => u64::from(n_epochs) * self.job.steps.per_epoch,
-        };
-        taken.0 == self.job.steps.total || taken.0.is_multiple_of(every)
+        self.interval.is_due(taken)
+    }
+
+    /// Whether this generation has saved after so many steps.
+    pub fn has_saved(&self, taken: Step) -> bool {
+        self.saved == Some(taken)
     }
 
     /// Copies the state for the writer. All ranks call this after the same step.
@@ -123,8 +152,11 @@ impl<'a> Saver<'a> {
         metrics: &BTreeMap<String, f64>,
     ) -> Result<(), Error> {
         self.compare(trainer)?;
+        let since = Instant::now();
         let state = trainer.state();
         self.writer.save(&state, self.order(taken, metrics))?;
+        self.interval.saved(taken, since.elapsed());
+        self.saved = Some(taken);
         self.uncompared =
             Some(Uncompared { step: taken, names: state.into_iter().map(|(name, _)| name).collect() });
         Ok(())
@@ -139,6 +171,7 @@ impl<'a> Saver<'a> {
         let inspection = self.writer.inspection()?.expect("what was saved is looked at once");
         compare(&inspection.digests, &names, step, trainer.collective())?;
         inspection.finite?;
+        self.interval.agree(trainer.collective())?;
         self.writer.agreed()
     }
 

@@ -1,5 +1,7 @@
 //! The thread that makes checkpoints, with a gate that the test keeps.
 
+mod store;
+
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
@@ -45,10 +47,17 @@ struct Bench {
 
 impl Bench {
     fn new() -> Self {
+        Self::with(|_| None)
+    }
+
+    /// The same with a way to a store.
+    fn with(outlet: impl FnOnce(&Path) -> Option<Outlet>) -> Self {
         let ((asks, asked), (tells, told)) = (channel(), channel());
         let folder = tempfile::tempdir().expect("a temporary folder");
         let gate = TestGate { asked: asks, told: tells };
-        let writer = Writer::start(folder.path().join("checkpoints"), gate).expect("there are threads");
+        let outlet = outlet(folder.path());
+        let writer =
+            Writer::start(folder.path().join("checkpoints"), gate, outlet).expect("there are threads");
         Self { writer, asked, told, folder }
     }
 

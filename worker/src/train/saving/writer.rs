@@ -4,7 +4,8 @@
 //! and, once the ranks have compared what they hold, asks for the permission to commit, which may take as long as the
 //! coordinator is away. There is one copy: whoever hands over the next one while this one is still on its way to the disk
 //! waits for that, so that memory is bounded and every checkpoint that was due is made, however slow the disk. What was
-//! written and waits for its permission is on disk and holds nobody up.
+//! written and waits for its permission is on disk and holds nobody up. Where there is an object store, the rank that tells
+//! others of checkpoints takes them there: the state before it asks, the manifest when it may. That holds nobody up either.
 //!
 //! Training reaches the thread by messages only. A fault waits for [`Writer::check`], on which training ends as it would
 //! have, had it written the files itself.
@@ -23,9 +24,9 @@ use kindred_proto::{
 };
 use tch::Tensor;
 
-use super::desk::Desk;
+use super::{desk::Desk, shipping::Outlet};
 use crate::{
-    checkpoint::{Manifest, Snapshot},
+    checkpoint::{self, Manifest, Snapshot},
     train::{Error, link::Answer},
 };
 
@@ -83,16 +84,25 @@ pub(super) enum Command {
     Keep(Vec<CheckpointId>),
     /// The agent wants this rank to stop.
     StopWished,
-    /// Say when nothing waits any more; for so long, or without an end until a stop is wished.
-    Settle { patience: Option<Duration>, done: SyncSender<Permission> },
+    /// The state of a checkpoint is in the store, or could not be put there.
+    Uploaded { checkpoint: CheckpointId, outcome: Result<(), checkpoint::Error> },
+    /// So is its manifest, which was created with this permission.
+    Sealed { checkpoint: CheckpointId, answer: Answer, outcome: Result<(), checkpoint::Error> },
+    /// What is let go of is removed from the store.
+    Pruned { number: u64 },
+    /// Say when nothing waits any more; for so long, or without an end until a stop is wished. Who is hasty does not wait for the
+    /// store.
+    Settle { patience: Option<Duration>, is_hasty: bool, done: SyncSender<Permission> },
     /// Drop what is not committed; a generation begins anew.
     Abandon,
+    /// Nobody waits for anything any more.
+    End,
 }
 
 /// The first fault that the thread met and nobody has taken.
 pub(super) type Fault = Arc<Mutex<Option<Error>>>;
 
-/// Training's end of the thread. The thread ends when this and all mailboxes are gone.
+/// Training's end of the thread. The thread ends with it.
 pub struct Writer {
     commands: SyncSender<Command>,
     fault: Fault,
@@ -125,15 +135,15 @@ impl Mailbox {
 }
 
 impl Writer {
-    /// Starts the thread, for the checkpoints in a folder.
+    /// Starts the thread, for the checkpoints in a folder and, if there is one, in a store.
     ///
     /// # Errors
     /// When the system has none to give.
-    pub fn start(folder: PathBuf, gate: impl Gate) -> Result<Self, Error> {
+    pub fn start(folder: PathBuf, gate: impl Gate, outlet: Option<Outlet>) -> Result<Self, Error> {
         let (commands, queue) = sync_channel(QUEUE_LEN);
         let (returns, returned) = sync_channel(1);
         let fault = Fault::default();
-        let desk = Desk::new(folder, Box::new(gate), returns, fault.clone());
+        let desk = Desk::new(folder, Box::new(gate), outlet, commands.clone(), returns, fault.clone());
         let thread = thread::Builder::new().name("checkpoint-writer".into());
         thread.spawn(move || desk.serve(&queue)).map_err(Error::Thread)?;
         Ok(Self { commands, fault, snapshot: Some(Snapshot::default()), returned, inspected: None })
@@ -196,19 +206,19 @@ impl Writer {
     /// When a checkpoint could not be written or committed.
     pub fn settle(&mut self, patience: Option<Duration>) -> Result<Permission, Error> {
         let (done, permission) = sync_channel(1);
-        self.send(Command::Settle { patience, done })?;
+        self.send(Command::Settle { patience, is_hasty: false, done })?;
         let permission = permission.recv().map_err(|_| gone())?;
         self.check()?;
         Ok(permission)
     }
 
-    /// As [`Writer::settle`], for at most so long altogether; what is not committed then is dropped.
+    /// As [`Writer::settle`], for at most so long altogether and not for the store; what is not committed then is dropped.
     ///
     /// # Errors
     /// As [`Writer::settle`].
     pub fn settle_within(&mut self, patience: Duration) -> Result<(), Error> {
         let (done, permission) = sync_channel(1);
-        self.send(Command::Settle { patience: Some(patience), done })?;
+        self.send(Command::Settle { patience: Some(patience), is_hasty: true, done })?;
         if permission.recv_timeout(patience).is_err() {
             self.abandon()?;
         }
@@ -226,6 +236,13 @@ impl Writer {
 
     fn send(&self, command: Command) -> Result<(), Error> {
         self.commands.send(command).map_err(|_| gone())
+    }
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        // A thread that is gone needs no end.
+        let _ = self.commands.send(Command::End);
     }
 }
 

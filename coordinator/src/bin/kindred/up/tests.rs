@@ -3,12 +3,14 @@ use super::*;
 fn up(state: &Path) -> Up {
     let listen = "127.0.0.1:0".parse().expect("an address");
     Up {
+        allow_insecure: false,
         workers: 1,
         state: state.to_owned(),
         listen,
         devices_per_worker: None,
         data_root: None,
         detection_budget: None,
+        checkpoint_store: None,
     }
 }
 

@@ -1,0 +1,11 @@
+//! TLS, tokens, certificates and limits: who is let in, and what becomes of the rest.
+
+mod events;
+mod fuzz;
+mod joining;
+mod limits;
+mod process;
+mod projects;
+mod raw;
+mod roles;
+mod secured;
