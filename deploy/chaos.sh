@@ -6,4 +6,4 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 cargo build --workspace --bins --locked --quiet
 KINDRED_CHAOS_FAULTS=${KINDRED_CHAOS_FAULTS:-20} \
-  cargo test --locked --quiet --package kindred-tests --test e2e -- --nocapture random_faults_do_not_change_a_bit
+  cargo test --locked --quiet --workspace --test e2e -- --nocapture random_faults_do_not_change_a_bit

@@ -3,4 +3,4 @@
 set -euo pipefail
 
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
-cargo test --locked --quiet --package kindred-tests --test simulation -- --nocapture random_faults_break_nothing
+cargo test --locked --quiet --workspace --test simulation -- --nocapture random_faults_break_nothing

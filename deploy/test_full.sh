@@ -27,7 +27,7 @@ cargo build --workspace --bins --locked --quiet
 KINDRED_OUTAGE_SECONDS=30 cargo test --workspace --locked --test e2e -- training_goes_on
 
 step "every RPC with 500 messages each that nobody should send"
-KINDRED_FUZZ_CASES=500 cargo test -p kindred-coordinator --locked --test grpc -- fuzz
+KINDRED_FUZZ_CASES=500 cargo test --workspace --locked --test grpc -- fuzz
 
 step "a Python client of the .proto files alone"
 deploy/python/client.sh

@@ -5,6 +5,6 @@ set -euo pipefail
 
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 cargo build --workspace --bins --locked --quiet
-cargo build --package kindred-agent --example fake_rank --locked --quiet
+cargo build --workspace --example fake_rank --locked --quiet
 KINDRED_FAILOVERS=${KINDRED_FAILOVERS:-50} KINDRED_REQUIRE_POSTGRES=1 \
   cargo test --workspace --locked --quiet --test failover -- --nocapture

@@ -71,11 +71,6 @@ impl Disks {
         self.folder(node, job_id).values().max_by_key(|it| (it.step(), it.generation)).cloned()
     }
 
-    /// Moves a job's checkpoints aside.
-    pub fn set_aside(&mut self, node: usize, job_id: &JobId) -> usize {
-        std::mem::take(self.folder(node, job_id)).len()
-    }
-
     /// A manifest that is, or was, in place.
     pub fn ever(&self, job_id: &JobId, id: &CheckpointId) -> Option<&Manifest> {
         self.history.get(&(job_id.clone(), id.clone()))

@@ -116,6 +116,7 @@ impl Job {
     fn manifest(&self) -> Manifest {
         Manifest {
             job_id: JobId::new("job-1"),
+            job_created_unix_ms: 17,
             generation: Generation(1),
             world_size: WorldSize(1),
             step: Step(self.step),

@@ -118,8 +118,8 @@ struct SimulatedRank {
 
 impl SimulatedRank {
     async fn serve(mut self) -> FromRank {
-        if self.start.generation == Generation(1) {
-            self.begin_anew();
+        if let Some(failure) = self.superseded() {
+            return FromRank::Failed(Wire((&failure).into()));
         }
         loop {
             self.world.truth().rank_starts(self.pid, self.node, &self.start);
@@ -144,15 +144,16 @@ impl SimulatedRank {
         }
     }
 
-    /// Checkpoints of another job of this number are moved aside.
-    fn begin_anew(&self) {
-        let mut truth = self.world.truth();
-        let n_moved = truth.disks.set_aside(self.node, &self.start.job_id);
-        if n_moved > 0 {
-            let text = format!("process {} moves {n_moved} checkpoints aside", self.pid);
-            truth.note(&text);
-            truth.check(Err(format!("C1: {text}, and they are those of its own job")));
+    /// Where a newer generation's checkpoints are, a process of the first one took too long to start.
+    fn superseded(&self) -> Option<Failure> {
+        if self.start.generation != Generation(1) {
+            return None;
         }
+        let mut truth = self.world.truth();
+        let id = truth.disks.newest(self.node, &self.start.job_id)?.id();
+        let text = format!("process {} of generation 1 finds {id}", self.pid);
+        truth.note(&text);
+        Some(Failure::new(Reason::StaleGeneration, text))
     }
 
     async fn part(&self, fault: &Failure) -> Option<Start> {

@@ -18,6 +18,10 @@ pub const STATE_FILE: &str = "state.safetensors";
 pub struct Manifest {
     /// The job.
     pub job_id: JobId,
+    /// When the coordinator took the job in, in milliseconds since the Unix epoch: this tells it from others of its number. 0 where
+    /// a version wrote it that did not know.
+    #[serde(default)]
+    pub job_created_unix_ms: i64,
     /// The generation that wrote it.
     pub generation: Generation,
     /// How many ranks that generation had.

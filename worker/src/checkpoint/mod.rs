@@ -23,7 +23,7 @@ pub use files::{digest_of_file, write_synced};
 pub use manifest::{FileEntry, MANIFEST_FILE, Manifest, STATE_FILE};
 pub use read::{Opened, newest_good, recorded};
 pub use remote::{Recorded, Remote, fetch_newest};
-pub use retention::{remove_all_but, remove_leftovers, set_aside};
+pub use retention::{Earlier, remove_all_but, remove_leftovers, set_aside_others};
 pub use snapshot::Snapshot;
 pub use tensors::encode;
 pub use write::{Staged, stage};

@@ -10,7 +10,7 @@ use kindred_proto::ids::{CheckpointId, Generation, Step};
 use rustix::process::{Pid, getpid, test_kill_process};
 
 use super::{
-    Error,
+    Error, Manifest,
     files::{folders_in, remove_folder},
 };
 
@@ -57,23 +57,52 @@ pub fn remove_leftovers(checkpoints: &Path) -> Result<(), Error> {
     Ok(())
 }
 
+/// What was found where a new job's checkpoints belong.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Earlier {
+    /// The newest checkpoint of the job itself.
+    pub own: Option<CheckpointId>,
+    /// Where those of others are now.
+    pub aside: Option<PathBuf>,
+}
+
 /// Moves checkpoints aside that lie where a new job's belong: those of a job of the same name under a coordinator whose
-/// journal is gone. Returns where they are now.
+/// journal is gone, which took it in at another time. Those that cannot be read are nobody's, and move too. One by one, so that what
+/// the job itself commits meanwhile stays.
 ///
 /// # Errors
 /// When a folder cannot be listed or renamed.
-pub fn set_aside(checkpoints: &Path) -> Result<Option<PathBuf>, Error> {
-    if order_by_step(folders_in(checkpoints)?).is_empty() {
-        return Ok(None);
+pub fn set_aside_others(checkpoints: &Path, job_created_unix_ms: i64) -> Result<Earlier, Error> {
+    let mut earlier = Earlier::default();
+    for name in order_by_step(folders_in(checkpoints)?) {
+        let folder = checkpoints.join(&name);
+        if Manifest::read(&folder).is_ok_and(|manifest| manifest.job_created_unix_ms == job_created_unix_ms) {
+            earlier.own.get_or_insert_with(|| CheckpointId::new(&name));
+            continue;
+        }
+        let aside = match &earlier.aside {
+            Some(aside) => aside,
+            None => earlier.aside.insert(folder_beside(checkpoints)?),
+        };
+        match std::fs::rename(&folder, aside.join(&name)) {
+            // A rank that shares this disk was first.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            moved => moved.map_err(|error| Error::io(&folder, error))?,
+        }
     }
-    let beside = (1..).map(|n| checkpoints.with_file_name(format!("checkpoints-before-{n}")));
-    let free = beside.into_iter().find(|path| !path.exists()).expect("numbers do not run out");
-    match std::fs::rename(checkpoints, &free) {
-        // A rank that shares this disk was first.
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(Error::io(&free, error)),
-        Ok(()) => Ok(Some(free)),
+    Ok(earlier)
+}
+
+/// A new folder beside the checkpoints.
+fn folder_beside(checkpoints: &Path) -> Result<PathBuf, Error> {
+    for n in 1.. {
+        let path = checkpoints.with_file_name(format!("checkpoints-before-{n}"));
+        match std::fs::create_dir(&path) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            made => return made.map(|()| path.clone()).map_err(|error| Error::io(&path, error)),
+        }
     }
+    unreachable!("numbers do not run out")
 }
 
 /// Names of checkpoints, the most advanced first; other names are left out.
@@ -111,7 +140,12 @@ pub(super) fn parse(name: &str) -> Option<(Step, Generation)> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
+    use kindred_proto::ids::{JobId, WorldSize};
+
     use super::*;
+    use crate::checkpoint::MANIFEST_FILE;
 
     fn folders(names: &[&str]) -> tempfile::TempDir {
         let folder = tempfile::tempdir().expect("a temporary folder");
@@ -127,14 +161,53 @@ mod tests {
         names
     }
 
+    /// Puts the manifest of a job into a checkpoint's folder.
+    fn put_manifest(folder: &Path, job_created_unix_ms: i64) {
+        let manifest = Manifest {
+            job_id: JobId::new("job-1"),
+            job_created_unix_ms,
+            generation: Generation(1),
+            world_size: WorldSize(1),
+            step: Step(20),
+            epoch: 0.5,
+            recipe_digest: "recipe".into(),
+            dataset_digest: "images".into(),
+            files: Vec::new(),
+            metrics: BTreeMap::new(),
+            time_unix_ms: 1,
+        };
+        std::fs::write(folder.join(MANIFEST_FILE), manifest.to_json()).expect("writes");
+    }
+
     #[test]
     fn another_jobs_checkpoints_are_moved_aside_and_kept() {
-        let job = folders(&["checkpoints/step-000000000020-g1", "checkpoints-before-1/step-000000000040-g3"]);
+        let [unread, foreign] = ["step-000000000010-g1", "step-000000000020-g1"];
+        let job = folders(&["checkpoints-before-1/step-000000000040-g3"]);
         let checkpoints = job.path().join("checkpoints");
-        let aside = set_aside(&checkpoints).expect("renames").expect("there is one");
-        assert_eq!(aside, job.path().join("checkpoints-before-2"));
-        assert!(aside.join("step-000000000020-g1").is_dir());
-        assert_eq!(set_aside(&checkpoints).expect("nothing to do"), None);
+        for name in [unread, foreign] {
+            std::fs::create_dir_all(checkpoints.join(name)).expect("a new folder");
+        }
+        put_manifest(&checkpoints.join(foreign), 16);
+        let aside = job.path().join("checkpoints-before-2");
+        let found = set_aside_others(&checkpoints, 17).expect("renames");
+        assert_eq!(found, Earlier { own: None, aside: Some(aside.clone()) });
+        assert!(aside.join(foreign).join(MANIFEST_FILE).is_file() && aside.join(unread).is_dir());
+        assert_eq!(set_aside_others(&checkpoints, 17).expect("nothing to do"), Earlier::default());
+    }
+
+    #[test]
+    fn a_jobs_own_checkpoints_stay_where_they_are() {
+        let [older, own, foreign] = ["step-000000000010-g1", "step-000000000020-g2", "step-000000000030-g1"];
+        let job = folders(&[]);
+        let checkpoints = job.path().join("checkpoints");
+        for (name, created) in [(older, 17), (own, 17), (foreign, 16)] {
+            std::fs::create_dir_all(checkpoints.join(name)).expect("a new folder");
+            put_manifest(&checkpoints.join(name), created);
+        }
+        let found = set_aside_others(&checkpoints, 17).expect("renames");
+        assert_eq!(found.own, Some(CheckpointId::new(own)));
+        assert!(checkpoints.join(older).is_dir() && checkpoints.join(own).is_dir());
+        assert!(found.aside.expect("one moved").join(foreign).is_dir());
     }
 
     #[test]

@@ -92,6 +92,12 @@ pub enum Error {
         /// Where it was in an object store, if it was in one.
         url: Option<String>,
     },
+    /// A process of the first generation finds that a newer one has been here.
+    #[error("checkpoint {id} of the job is here already: its first generation is over")]
+    Superseded {
+        /// The newest one.
+        id: CheckpointId,
+    },
     /// The loss is no number any more.
     #[error("loss is {loss} at step {step} with learning rate {lr}")]
     NotFinite {
@@ -175,6 +181,7 @@ fn reason(error: &Error) -> Reason {
         Error::StateDiffers { .. } => Reason::StateDiffers,
         Error::StateCorrupt { .. } => Reason::StateCorrupt,
         Error::NothingToResume { .. } => Reason::CheckpointUnreadable,
+        Error::Superseded { .. } => Reason::StaleGeneration,
         Error::NotFinite { .. } | Error::StateNotFinite { .. } => Reason::NotFinite,
         Error::Checkpoint(error) | Error::Export(export::Error(error)) => checkpoint_reason(error),
         Error::Encoder(export::ReadError::NotFound { .. }) => Reason::DataNotFound,

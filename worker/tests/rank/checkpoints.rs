@@ -91,6 +91,19 @@ fn a_fork_whose_source_is_on_none_of_its_nodes_does_not_begin_anew() {
     assert!(failure.message.contains("/elsewhere on node node-9"), "{}", failure.message);
 }
 
+/// A process that was started long ago and comes up when others have gone on.
+#[test]
+fn a_process_of_the_first_generation_leaves_the_checkpoints_of_newer_ones_alone() {
+    let job = TestJob::new(1);
+    play_as_usual(job.starts(2))[0].result();
+    let checkpoints = job.checkpoints();
+    let heard = &play_as_usual(job.starts(1))[0];
+    let failure = heard.failure();
+    assert_eq!(failure.reason(), v1::FailureReason::StaleGeneration);
+    assert!(failure.message.contains("step-000000000008-g2"), "{}", failure.message);
+    assert_eq!(job.checkpoints(), checkpoints);
+}
+
 /// Where losses are frequent, checkpoints are due after every step from the tenth on, when their cost is first known. What the
 /// ranks hold is compared after every step.
 #[test]

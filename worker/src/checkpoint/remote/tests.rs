@@ -29,6 +29,7 @@ impl Bench {
     fn stage(&self, step: u64, generation: u64) -> Staged {
         let manifest = Manifest {
             job_id: JobId::new("job-1"),
+            job_created_unix_ms: 17,
             generation: Generation(generation),
             world_size: WorldSize(1),
             step: Step(step),

@@ -33,7 +33,7 @@ use super::{
     report::unix_ms,
     step::Trainer,
 };
-use crate::checkpoint::{self, Manifest, Remote, set_aside};
+use crate::checkpoint::{self, Earlier, Manifest, Remote, set_aside_others};
 use interval::Interval;
 use kindred_store::{Store, Worker};
 
@@ -100,18 +100,20 @@ fn outlet(job: &Job) -> Result<Option<Outlet>, Error> {
     Ok(Some(Outlet { remote, worker: Worker::start().map_err(Error::Thread)?, stop_patience }))
 }
 
-/// A job's first generation starts from nothing: checkpoints that are there already are not its own.
+/// A job's first generation starts from nothing: checkpoints of another job that lie in its folder are moved aside. Its own are
+/// those of a newer generation: this process was started long ago, and is of no use any more.
 ///
 /// # Errors
-/// When they cannot be moved aside.
+/// When the job has a checkpoint there, or another one's cannot be moved aside.
 pub fn begin_anew(job: &Job) -> Result<(), Error> {
     if job.start.generation != Generation(1) {
         return Ok(());
     }
-    if let Some(path) = set_aside(&job.checkpoints())? {
+    let Earlier { own, aside } = set_aside_others(&job.checkpoints(), job.start.created_unix_ms)?;
+    if let Some(path) = aside {
         tracing::warn!(path = %path.display(), "checkpoints of another job of this name, moved aside");
     }
-    Ok(())
+    own.map_or(Ok(()), |id| Err(Error::Superseded { id }))
 }
 
 impl<'a> Saver<'a> {
@@ -225,6 +227,7 @@ impl<'a> Saver<'a> {
         let start = &self.job.start;
         Manifest {
             job_id: start.job_id.clone(),
+            job_created_unix_ms: start.created_unix_ms,
             generation: start.generation,
             world_size: start.world_size,
             step,

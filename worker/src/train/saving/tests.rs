@@ -109,6 +109,7 @@ impl Bench {
 fn manifest(step: u64) -> Manifest {
     Manifest {
         job_id: JobId::new("job-1"),
+        job_created_unix_ms: 17,
         generation: Generation(1),
         world_size: WorldSize(1),
         step: Step(step),
