@@ -1,6 +1,6 @@
 # The targets people expect. The work is done by the scripts under deploy/.
 
-.PHONY: help setup demo test test-full check simulate chaos build bench-step bench-recovery bench-checkpoint bench-coordinator bench-failover results clean
+.PHONY: help setup demo test test-full check simulate chaos build bench-step bench-recovery bench-checkpoint bench-coordinator bench-failover results static rehearse clean
 
 help: ## Show this list.
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -49,6 +49,12 @@ bench-failover: setup ## The leader of two coordinators is killed FAILOVERS=50 t
 
 results: setup ## Run what the results page lacks (hours), and write the page.
 	@deploy/results/results.sh
+
+static: ## `kindred`, `kindred-coordinator` and `kindred-worker` without shared libraries, for any Linux.
+	@deploy/static.sh
+
+rehearse: ## What the images' Dockerfile says, in clean root file systems, up to a finished job; as root, half an hour.
+	@deploy/images/rehearse.sh
 
 clean: ## Remove what was built; downloads stay.
 	cargo clean

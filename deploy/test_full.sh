@@ -42,6 +42,13 @@ step "checkpoints on a real S3 server, through faults"
 deploy/setup/moto.sh
 cargo test --workspace --features kindred-tests/s3 --locked --test s3
 
+step "systemd's own checks of the units"
+deploy/systemd/check.sh
+
+step "the Helm chart, rendered and held against the schemas of Kubernetes"
+deploy/setup/helm.sh
+deploy/helm/check.sh
+
 step "libtorch with CUDA"
 # A LIBTORCH that is set is the one for `make test`.
 env -u LIBTORCH deploy/setup/libtorch.sh cuda

@@ -3,4 +3,5 @@
 mod dependencies;
 mod jobs;
 mod layout;
+mod reasons;
 mod sources;

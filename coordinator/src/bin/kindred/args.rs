@@ -11,6 +11,7 @@ mod chaos;
 mod jobs;
 mod nodes;
 pub mod shells;
+mod slurm;
 mod up;
 
 pub use access::{CreateToken, Credentials, Events, Expel, JoinToken, RevokeToken, Tokens};
@@ -18,6 +19,7 @@ pub use chaos::{Chaos, Scenario};
 pub use jobs::{Jobs, Update};
 pub use nodes::{Cordon, NodeAction, NodeArg, Nodes};
 pub use shells::Completions;
+pub use slurm::Slurm;
 pub use up::Up;
 
 /// Distributed contrastive pre-training: submit jobs and watch them run.
@@ -115,6 +117,8 @@ pub enum Command {
     Schema,
     /// Print completions for a shell
     Completions(Completions),
+    /// Run workers inside an allocation of Slurm
+    Slurm(Slurm),
     /// Do faults to a cluster's processes on this machine while a job runs
     Chaos(Chaos),
 }

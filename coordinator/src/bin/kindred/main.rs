@@ -32,6 +32,7 @@ mod output;
 mod program;
 mod progress;
 mod schema;
+mod slurm;
 mod submit;
 mod text;
 mod tokens;
@@ -78,6 +79,7 @@ async fn run(args: Args) -> Result<Exit, Error> {
         Command::Checkpoints(args) => checkpoints::run(&global, args).await,
         Command::Schema => schema::run(),
         Command::Completions(args) => schema::completions(&args),
+        Command::Slurm(slurm) => slurm::run(&global, slurm).await,
         Command::Chaos(chaos) => chaos::run(&global, chaos).await,
     }
 }

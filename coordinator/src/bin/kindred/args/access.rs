@@ -116,7 +116,7 @@ pub struct Events {
 }
 
 /// Seconds in `90s`, `15m`, `12h`, `30d`.
-fn ttl(text: &str) -> Result<u64, String> {
+pub(super) fn ttl(text: &str) -> Result<u64, String> {
     let wrong = || "give a whole number with its unit, such as 90s, 15m, 12h or 30d".to_owned();
     let unit_s = match text.chars().last() {
         Some('s') => 1,
