@@ -11,6 +11,7 @@ mod chaos;
 mod jobs;
 mod nodes;
 pub mod shells;
+mod top;
 mod up;
 
 pub use access::{CreateToken, Credentials, Events, Expel, JoinToken, RevokeToken, Tokens};
@@ -18,6 +19,7 @@ pub use chaos::{Chaos, Scenario};
 pub use jobs::{Jobs, Update};
 pub use nodes::{Cordon, NodeAction, NodeArg, Nodes};
 pub use shells::Completions;
+pub use top::Top;
 pub use up::Up;
 
 /// Distributed contrastive pre-training: submit jobs and watch them run.
@@ -65,6 +67,8 @@ pub enum Format {
     Json,
     /// The same as YAML.
     Yaml,
+    /// Comma-separated values, of `kindred metrics` only.
+    Csv,
 }
 
 /// What to do.
@@ -86,6 +90,8 @@ pub enum Command {
     Get(JobArg),
     /// Follow a job to its end; the exit code says how it ended
     Watch(JobArg),
+    /// Show the cluster and its jobs on one screen, drawn anew every two seconds
+    Top(Top),
     /// Print what a job's ranks logged
     Logs(Logs),
     /// Print a job's metrics
