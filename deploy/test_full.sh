@@ -19,6 +19,14 @@ export KINDRED_REQUIRE_POSTGRES=1
 cargo test --workspace --locked --lib -- postgres
 KINDRED_FAILOVERS=5 deploy/bench/failover.sh
 
+step "the dashboard in Chromium"
+deploy/setup/browser.sh
+KINDRED_REQUIRE_BROWSER=1 cargo test --workspace --locked --test browser
+
+step "a real Prometheus reads /metrics, rules and dashboard"
+deploy/setup/prometheus.sh
+deploy/prometheus/check.sh
+
 step "1,000 random schedules of faults"
 KINDRED_SIMULATE_SEEDS=1000 deploy/simulate.sh
 

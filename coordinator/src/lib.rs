@@ -13,3 +13,4 @@ mod sql;
 pub mod state_dir;
 pub mod telemetry;
 pub mod timing;
+pub mod web;

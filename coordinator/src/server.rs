@@ -1,10 +1,10 @@
-//! A whole coordinator: journal, telemetry, engine and API over one listener.
+//! A whole coordinator: journal, telemetry, engine, API and dashboard.
 
-use tokio::{net::TcpListener, time::timeout};
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    api,
+    api::{self, Sockets},
     config::Config,
     engine,
     journal::{self, Journal},
@@ -41,10 +41,14 @@ pub enum Error {
 ///
 /// # Errors
 /// When the files cannot be opened or read, or the services not served.
-pub async fn run(config: &Config, listener: TcpListener, shutdown: CancellationToken) -> Result<(), Error> {
+pub async fn run(
+    config: &Config,
+    sockets: impl Into<Sockets>,
+    shutdown: CancellationToken,
+) -> Result<(), Error> {
     let journal = journal::Sqlite::open(config.journal_file()).await?;
     let telemetry = Telemetry::open(config.telemetry_file(), config.log_lines_per_job).await?;
-    run_on(config, journal, telemetry, listener, shutdown).await
+    run_on(config, journal, telemetry, sockets.into(), shutdown).await
 }
 
 /// As [`run`], on a journal and telemetry that are open. Ends by itself when the journal's coordinator may not decide any more.
@@ -52,7 +56,7 @@ async fn run_on(
     config: &Config,
     journal: impl Journal,
     telemetry: Telemetry,
-    listener: TcpListener,
+    sockets: Sockets,
     shutdown: CancellationToken,
 ) -> Result<(), Error> {
     let (handle, engine) = engine::start(config, journal, telemetry.clone()).await?;
@@ -67,8 +71,8 @@ async fn run_on(
         }
     });
     let served = match &config.security {
-        Some(security) => api::serve_secured(handle, security.clone(), listener, shutdown).await,
-        None => api::serve(handle, listener, shutdown).await,
+        Some(security) => api::serve_secured(handle, security.clone(), sockets, shutdown).await,
+        None => api::serve(handle, sockets, shutdown).await,
     };
     stop_engine.cancel();
     if let Err(error) = engine.await {

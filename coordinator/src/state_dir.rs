@@ -51,8 +51,16 @@ impl StateDir {
 
     /// Writes the file `address`, whole or not at all.
     pub fn publish(&self, address: SocketAddr) -> Result<(), Error> {
-        write_whole(&self.path, &format!("{address}\n"))
-            .map_err(|source| Error::Io { path: self.path.clone(), source })
+        self.write("address", &format!("{address}\n"))
+    }
+
+    /// Writes the file `web` with the dashboard's address for browsers, whole or not at all.
+    pub fn publish_web(&self, url: &str) -> Result<(), Error> {
+        self.write("web", &format!("{url}\n"))
+    }
+
+    fn write(&self, name: &str, text: &str) -> Result<(), Error> {
+        write_whole(&self.path, name, text).map_err(|source| Error::Io { path: self.path.clone(), source })
     }
 }
 
@@ -60,7 +68,9 @@ impl Drop for StateDir {
     /// Nobody listens any more; the lock goes with its file.
     fn drop(&mut self) {
         // It was never written where the start failed.
-        let _ = fs::remove_file(self.path.join("address"));
+        for name in ["address", "web"] {
+            let _ = fs::remove_file(self.path.join(name));
+        }
     }
 }
 
@@ -83,10 +93,10 @@ fn open_lock(dir: &Path) -> io::Result<Result<File, String>> {
     Ok(Ok(lock))
 }
 
-fn write_whole(dir: &Path, text: &str) -> io::Result<()> {
-    let draft = dir.join("address.tmp");
+fn write_whole(dir: &Path, name: &str, text: &str) -> io::Result<()> {
+    let draft = dir.join(format!("{name}.tmp"));
     fs::write(&draft, text)?;
-    fs::rename(draft, dir.join("address"))
+    fs::rename(draft, dir.join(name))
 }
 
 #[cfg(test)]
@@ -108,9 +118,11 @@ mod tests {
         let dir = tempfile::tempdir().expect("a temporary folder");
         let state = StateDir::lock(dir.path()).expect("nobody holds it");
         state.publish("127.0.0.1:7460".parse().expect("an address")).expect("writable");
+        state.publish_web("http://127.0.0.1:7461").expect("writable");
+        assert_eq!(fs::read_to_string(dir.path().join("web")).expect("written"), "http://127.0.0.1:7461\n");
         let file = dir.path().join("address");
         assert_eq!(fs::read_to_string(&file).expect("written"), "127.0.0.1:7460\n");
         drop(state);
-        assert!(!file.exists());
+        assert!(!file.exists() && !dir.path().join("web").exists());
     }
 }

@@ -7,7 +7,7 @@
 use std::sync::LazyLock;
 
 use prost::Message;
-use prost_reflect::{DescriptorPool, DynamicMessage, MessageDescriptor, SerializeOptions};
+use prost_reflect::{DescriptorPool, DynamicMessage, MessageDescriptor, MethodDescriptor, SerializeOptions};
 
 use crate::DESCRIPTORS;
 
@@ -39,6 +39,56 @@ pub fn to_yaml(message: &impl Message, full_name: &str) -> String {
         .serialize_with_options(serde_yaml_ng::value::Serializer, &options().skip_default_fields(false))
         .expect("a message has only values that YAML can hold");
     serde_yaml_ng::to_string(&value).expect("keys and values are plain")
+}
+
+/// A method of the contract, for whoever passes calls on without knowing them.
+///
+/// ```
+/// let method = kindred_proto::json::Method::find("/kindred.v1.JobService/GetJob").expect("the contract has it");
+/// let request = method.request(serde_json::json!({"job_id": "job-1"}))?;
+/// assert_eq!(request, [10, 5, 106, 111, 98, 45, 49]);
+/// # Ok::<_, String>(())
+/// ```
+pub struct Method(MethodDescriptor);
+
+impl Method {
+    /// By its path: `/kindred.v1.JobService/GetJob`.
+    pub fn find(path: &str) -> Option<Self> {
+        let (service, name) = path.strip_prefix('/')?.split_once('/')?;
+        let service = POOL.get_service_by_name(service)?;
+        service.methods().find(|method| method.name() == name).map(Self)
+    }
+
+    /// Whether it takes one message and gives many.
+    pub fn is_server_streaming(&self) -> bool {
+        self.0.is_server_streaming() && !self.0.is_client_streaming()
+    }
+
+    /// Whether it takes one message and gives one.
+    pub fn is_unary(&self) -> bool {
+        !self.0.is_server_streaming() && !self.0.is_client_streaming()
+    }
+
+    /// A request as it travels.
+    ///
+    /// # Errors
+    /// In words, when `value` is not the JSON of the method's request.
+    pub fn request(&self, value: serde_json::Value) -> Result<Vec<u8>, String> {
+        let message =
+            DynamicMessage::deserialize(self.0.input(), value).map_err(|error| error.to_string())?;
+        Ok(message.encode_to_vec())
+    }
+
+    /// What was answered, as JSON, like [`to_value`].
+    ///
+    /// # Errors
+    /// In words, when `bytes` are not the method's answer.
+    pub fn answer(&self, bytes: &[u8]) -> Result<serde_json::Value, String> {
+        let message = DynamicMessage::decode(self.0.output(), bytes).map_err(|error| error.to_string())?;
+        Ok(message
+            .serialize_with_options(serde_json::value::Serializer, &options().skip_default_fields(false))
+            .expect("a message has only values that JSON can hold"))
+    }
 }
 
 /// The pool's descriptor of a message.

@@ -50,6 +50,15 @@ impl Gate {
     pub fn closed(handle: Handle, audit: Audit) -> Self {
         Self { guard: Some(Arc::new(Guard { handle, audit, counts: Counts::default() })) }
     }
+
+    /// Whom a call with this header would come from; it is not counted as one.
+    pub fn identity(&self, authorization: Option<&http::HeaderValue>) -> Identity {
+        match (&self.guard, authorization) {
+            (None, _) => Identity::Open,
+            (Some(guard), Some(header)) => guard.user(header).unwrap_or(Identity::Nobody),
+            (Some(_), None) => Identity::Nobody,
+        }
+    }
 }
 
 impl<S> Layer<S> for Gate {
@@ -157,19 +166,8 @@ impl Guard {
 
     /// A token goes before a certificate.
     fn identify(&self, request: &Request) -> Result<Identity, &'static str> {
-        let access = self.handle.access();
         if let Some(header) = request.headers().get(http::header::AUTHORIZATION) {
-            let text = header.to_str().ok().and_then(|text| text.strip_prefix("Bearer "));
-            let (id, digest) =
-                text.and_then(secret::read_bearer).ok_or("the token is not one of Kindred's")?;
-            let token = access.token(id).filter(|token| token.digest == digest);
-            let token =
-                token.ok_or("the token is not known: it was revoked, or comes from another coordinator")?;
-            if !token.is_good(now()) {
-                return Err("the token has expired: ask an admin for a new one");
-            }
-            let (id, name) = (id.to_owned(), token.name.clone());
-            return Ok(Identity::User { id, name, role: token.role, project: token.project.clone() });
+            return self.user(header);
         }
         let Some(certificates) = request.extensions().get::<TlsConnectInfo<TcpConnectInfo>>() else {
             return Ok(Identity::Nobody);
@@ -181,6 +179,20 @@ impl Guard {
             true => Ok(node),
             false => Err("the node was expelled: let it join again with `kindred-worker --join`"),
         }
+    }
+
+    fn user(&self, header: &http::HeaderValue) -> Result<Identity, &'static str> {
+        let access = self.handle.access();
+        let text = header.to_str().ok().and_then(|text| text.strip_prefix("Bearer "));
+        let (id, digest) = text.and_then(secret::read_bearer).ok_or("the token is not one of Kindred's")?;
+        let token = access.token(id).filter(|token| token.digest == digest);
+        let token =
+            token.ok_or("the token is not known: it was revoked, or comes from another coordinator")?;
+        if !token.is_good(now()) {
+            return Err("the token has expired: ask an admin for a new one");
+        }
+        let (id, name) = (id.to_owned(), token.name.clone());
+        Ok(Identity::User { id, name, role: token.role, project: token.project.clone() })
     }
 
     /// Whether what a caller showed at first is good still.

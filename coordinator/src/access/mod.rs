@@ -20,4 +20,4 @@ mod security;
 
 pub use caller::Caller;
 pub use gate::Gate;
-pub use security::{Error, Security, TlsFiles};
+pub use security::{Error, Security, TlsFiles, web_tls};

@@ -4,9 +4,15 @@ use std::{
     env, fmt, fs,
     net::{IpAddr, SocketAddr},
     path::{Path, PathBuf},
+    sync::Arc,
     time::Duration,
 };
 
+use rustls::{
+    ServerConfig,
+    crypto::ring,
+    pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
+};
 use tonic::transport::{Certificate, Identity, ServerTlsConfig};
 
 use super::authority::{self, Authority, ServerIdentity, read_pem};
@@ -93,6 +99,20 @@ impl Security {
             .client_auth_optional(true)
             .timeout(HANDSHAKE_TIMEOUT)
     }
+}
+
+/// As the dashboard's listener wants to have it: browsers are not asked for a certificate.
+pub fn web_tls(security: &Security) -> Result<ServerConfig, rustls::Error> {
+    let unreadable = |error| rustls::Error::General(format!("the certificate or its key: {error}"));
+    let ServerIdentity { certificate, key } = &security.server;
+    let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(certificate.as_bytes()).collect();
+    let key = PrivateKeyDer::from_pem_slice(key.as_bytes()).map_err(unreadable)?;
+    let mut config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()?
+        .with_no_client_auth()
+        .with_single_cert(chain.map_err(unreadable)?, key)?;
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    Ok(config)
 }
 
 fn read_server(files: &TlsFiles) -> Result<(ServerIdentity, Vec<u8>), authority::Error> {

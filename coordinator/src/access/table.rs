@@ -64,6 +64,7 @@ pub const RULES: &[Rule] = &[
     streams("/kindred.v1.JobService/WatchJob", VIEWER),
     streams("/kindred.v1.JobService/ReadLogs", VIEWER),
     reads("/kindred.v1.JobService/ListMetrics", VIEWER),
+    reads("/kindred.v1.JobService/ListCurves", VIEWER),
     reads("/kindred.v1.JobService/ListCheckpoints", VIEWER),
     reads("/kindred.v1.JobService/GetCheckpoint", VIEWER),
     changes("/kindred.v1.JobService/PinCheckpoint", SUBMITTER),

@@ -15,28 +15,32 @@ use kindred_proto::{
         join_service_server::JoinServiceServer, node_service_server::NodeServiceServer,
     },
 };
-use tokio::{net::TcpListener, sync::watch};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tonic::{
     Status,
     body::Body,
     codegen::{Service, http},
     server::NamedService,
+    service::Routes,
     transport::{Server, server::TcpIncoming},
 };
 
 use super::{
-    Error, PING_EVERY, PING_TIMEOUT, access::AccessApi, agents::Agents, events::EventsApi, jobs::Jobs,
-    joining::Joining, nodes::Nodes, probes,
+    Error, PING_EVERY, PING_TIMEOUT, Sockets, access::AccessApi, agents::Agents, events::EventsApi,
+    jobs::Jobs, joining::Joining, nodes::Nodes, probes,
 };
-use crate::access::Security;
+use crate::{
+    access::{Gate, Security},
+    web::{Api, Site},
+};
 
 /// Refuses every call with `NOT_LEADER` and the newest address of the leader, until `over`.
 ///
 /// # Errors
 /// When the listener breaks.
 pub async fn follow(
-    listener: TcpListener,
+    sockets: impl Into<Sockets>,
     leader: watch::Receiver<Option<String>>,
     security: Option<&Security>,
     over: CancellationToken,
@@ -45,10 +49,9 @@ pub async fn follow(
         Some(security) => Server::builder().tls_config(security.tls())?,
         None => Server::builder(),
     };
+    let Sockets { api, web } = sockets.into();
     let (health, health_service) = probes::health_of_follower().await;
-    let server = server
-        .http2_keepalive_interval(Some(PING_EVERY))
-        .http2_keepalive_timeout(Some(PING_TIMEOUT))
+    let routes = Routes::default()
         .add_service(Refused::<JobServiceServer<Jobs>>::by(leader.clone()))
         .add_service(Refused::<NodeServiceServer<Nodes>>::by(leader.clone()))
         .add_service(Refused::<EventServiceServer<EventsApi>>::by(leader.clone()))
@@ -58,7 +61,25 @@ pub async fn follow(
         .add_service(health_service)
         .add_service(probes::reflection_v1()?)
         .add_service(probes::reflection_v1alpha()?)
-        .serve_with_incoming(TcpIncoming::from(listener).with_nodelay(Some(true)));
+        .prepare();
+    let site =
+        web.map(|web| Site::open(web, Api::new(Gate::default(), routes.clone()), security)).transpose();
+    let site = site.map_err(Error::Web)?;
+    let server = server
+        .http2_keepalive_interval(Some(PING_EVERY))
+        .http2_keepalive_timeout(Some(PING_TIMEOUT))
+        .add_routes(routes)
+        .serve_with_incoming(TcpIncoming::from(api).with_nodelay(Some(true)));
+    let server = async {
+        let site = async {
+            match site {
+                Some(site) => site.serve(over.clone()).await.map_err(Error::Web),
+                None => Ok(()),
+            }
+        };
+        let server = async { server.await.map_err(Error::Transport) };
+        tokio::try_join!(server, site).map(|((), ())| ())
+    };
     tokio::select! {
         outcome = server => outcome?,
         // No call takes any time, and what still lies on a connection is asked again.

@@ -149,6 +149,14 @@ impl JobService for GuardedJobs {
         self.0.list_metrics(request).await
     }
 
+    async fn list_curves(
+        &self,
+        request: Request<v1::ListCurvesRequest>,
+    ) -> Result<Response<v1::ListCurvesResponse>, Status> {
+        self.check(&request, &request.get_ref().job_id).await?;
+        self.0.list_curves(request).await
+    }
+
     async fn list_checkpoints(
         &self,
         request: Request<v1::ListCheckpointsRequest>,

@@ -14,7 +14,7 @@ use tonic::{Request, Response, Status, async_trait, codegen::BoxStream};
 use uuid::Uuid;
 
 use super::{
-    answer,
+    answer, curves,
     page::{self, Bounds, Pages},
     streams, update,
 };
@@ -154,6 +154,13 @@ impl JobService for Jobs {
         request: Request<v1::ListMetricsRequest>,
     ) -> Result<Response<v1::ListMetricsResponse>, Status> {
         answer(self.metrics(request.into_inner())).await
+    }
+
+    async fn list_curves(
+        &self,
+        request: Request<v1::ListCurvesRequest>,
+    ) -> Result<Response<v1::ListCurvesResponse>, Status> {
+        answer(curves::list(&self.handle, request.into_inner())).await
     }
 
     async fn list_checkpoints(

@@ -21,20 +21,25 @@ use tokio_stream::Stream;
 use tokio_util::sync::CancellationToken;
 use tonic::{
     Response, Status,
+    service::Routes,
     transport::{
         Server,
         server::{Connected, TcpIncoming},
     },
 };
 
+use tonic_health::server::HealthReporter;
+
 use crate::{
     access::{Gate, Security, audit},
     engine::Handle,
     rendezvous::Rendezvous,
+    web,
 };
 
 mod access;
 mod agents;
+mod curves;
 mod events;
 mod first_token;
 mod follower;
@@ -74,14 +79,42 @@ pub enum Error {
     /// The audit events cannot be kept.
     #[error(transparent)]
     Audit(#[from] audit::Error),
+    /// The dashboard cannot be served.
+    #[error("serve the dashboard: {0}")]
+    Web(web::Error),
     /// No token can be made for the first admin.
     #[error("make the first token: {0}")]
     FirstToken(String),
 }
 
+/// Where a coordinator listens.
+#[derive(Debug)]
+pub struct Sockets {
+    /// For gRPC.
+    pub api: TcpListener,
+    /// For the dashboard; none without one.
+    pub web: Option<TcpListener>,
+}
+
+impl From<TcpListener> for Sockets {
+    fn from(api: TcpListener) -> Self {
+        Self { api, web: None }
+    }
+}
+
 /// Serves until `shutdown`: then every stream is ended, calls are drained, and after [`GRACE`] the rest is cut.
-pub async fn serve(handle: Handle, listener: TcpListener, shutdown: CancellationToken) -> Result<(), Error> {
-    serve_on(handle, incoming(listener), shutdown).await
+///
+/// # Errors
+/// When a listener breaks.
+pub async fn serve(
+    handle: Handle,
+    sockets: impl Into<Sockets>,
+    shutdown: CancellationToken,
+) -> Result<(), Error> {
+    let Sockets { api, web } = sockets.into();
+    let services = Services::open(Gate::default(), handle, None, shutdown.clone()).await?;
+    let site = services.site(web, None)?;
+    serve_both(services.serve(Server::builder(), incoming(api)), site, shutdown).await
 }
 
 /// As [`serve`], with TLS, and a token or certificate with every call.
@@ -91,15 +124,18 @@ pub async fn serve(handle: Handle, listener: TcpListener, shutdown: Cancellation
 pub async fn serve_secured(
     handle: Handle,
     security: Arc<Security>,
-    listener: TcpListener,
+    sockets: impl Into<Sockets>,
     shutdown: CancellationToken,
 ) -> Result<(), Error> {
+    let Sockets { api, web } = sockets.into();
     let audit = audit::Audit::open(&security.audit_file).await?;
     first_token::make(&handle, &security).await?;
     let gate = Gate::closed(handle.clone(), audit.clone());
     let server = Server::builder().tls_config(security.tls())?;
-    let secured = Some(access::Secured { security, audit });
-    serve_behind(gate, server, handle, secured, incoming(listener), shutdown).await
+    let secured = Some(access::Secured { security: security.clone(), audit });
+    let services = Services::open(gate, handle, secured, shutdown.clone()).await?;
+    let site = services.site(web, Some(&security))?;
+    serve_both(services.serve(server, incoming(api)), site, shutdown).await
 }
 
 fn incoming(listener: TcpListener) -> TcpIncoming {
@@ -118,53 +154,92 @@ pub async fn serve_on<C>(
 where
     C: AsyncRead + AsyncWrite + Connected + Unpin + Send + 'static,
 {
-    serve_behind(Gate::default(), Server::builder(), handle, None, incoming, shutdown).await
+    let services = Services::open(Gate::default(), handle, None, shutdown).await?;
+    services.serve(Server::builder(), incoming).await
 }
 
-async fn serve_behind<C>(
-    gate: Gate,
-    server: Server,
-    handle: Handle,
-    secured: Option<access::Secured>,
-    incoming: impl Stream<Item = io::Result<C>>,
+/// The API, and the dashboard where there is one; each ends the other when it breaks.
+async fn serve_both(
+    api: impl Future<Output = Result<(), Error>>,
+    site: Option<web::Site>,
     shutdown: CancellationToken,
-) -> Result<(), Error>
-where
-    C: AsyncRead + AsyncWrite + Connected + Unpin + Send + 'static,
-{
-    let jobs = guard::GuardedJobs(jobs::Jobs { handle: handle.clone(), shutdown: shutdown.clone() });
-    let nodes = nodes::Nodes { handle: handle.clone() };
-    let access = access::AccessApi { handle: handle.clone(), secured: secured.clone() };
-    let events = events::EventsApi { handle: handle.clone(), shutdown: shutdown.clone() };
-    let (rendezvous, ends) = (Rendezvous::default(), shutdown.clone());
-    let joining = joining::Joining { handle: handle.clone(), secured };
-    let agents = agents::Agents { handle, rendezvous, shutdown: ends };
-    let (health, health_service) = probes::health().await;
-    let server = server
-        .layer(gate)
-        .http2_keepalive_interval(Some(PING_EVERY))
-        .http2_keepalive_timeout(Some(PING_TIMEOUT))
-        .max_concurrent_streams(MAX_STREAMS_PER_CONNECTION)
-        .add_service(JobServiceServer::new(jobs).max_decoding_message_size(MAX_REQUEST_BYTES))
-        .add_service(NodeServiceServer::new(nodes).max_decoding_message_size(MAX_REQUEST_BYTES))
-        .add_service(EventServiceServer::new(events).max_decoding_message_size(MAX_REQUEST_BYTES))
-        .add_service(AccessServiceServer::new(access).max_decoding_message_size(MAX_REQUEST_BYTES))
-        .add_service(JoinServiceServer::new(joining).max_decoding_message_size(MAX_REQUEST_BYTES))
-        .add_service(AgentServiceServer::new(agents).max_decoding_message_size(MAX_REPORT_BYTES))
-        .add_service(health_service)
-        .add_service(probes::reflection_v1()?)
-        .add_service(probes::reflection_v1alpha()?)
-        .serve_with_incoming_shutdown(incoming, shutdown.clone().cancelled_owned());
-    let grace_over = async {
-        shutdown.cancelled().await;
-        probes::stop(health).await;
-        time::sleep(GRACE).await;
-    };
-    tokio::select! {
-        outcome = server => outcome?,
-        () = grace_over => tracing::warn!(grace_ms = GRACE.as_millis(), "calls still open at shutdown were cut"),
+) -> Result<(), Error> {
+    let Some(site) = site else { return api.await };
+    let site = async { site.serve(shutdown).await.map_err(Error::Web) };
+    tokio::try_join!(api, site).map(|((), ())| ())
+}
+
+/// All services, and the gate before them.
+struct Services {
+    gate: Gate,
+    routes: Routes,
+    health: HealthReporter,
+    shutdown: CancellationToken,
+}
+
+impl Services {
+    async fn open(
+        gate: Gate,
+        handle: Handle,
+        secured: Option<access::Secured>,
+        shutdown: CancellationToken,
+    ) -> Result<Self, Error> {
+        let jobs = guard::GuardedJobs(jobs::Jobs { handle: handle.clone(), shutdown: shutdown.clone() });
+        let nodes = nodes::Nodes { handle: handle.clone() };
+        let access = access::AccessApi { handle: handle.clone(), secured: secured.clone() };
+        let events = events::EventsApi { handle: handle.clone(), shutdown: shutdown.clone() };
+        let (rendezvous, ends) = (Rendezvous::default(), shutdown.clone());
+        let joining = joining::Joining { handle: handle.clone(), secured };
+        let agents = agents::Agents { handle, rendezvous, shutdown: ends };
+        let (health, health_service) = probes::health().await;
+        let routes = Routes::default()
+            .add_service(JobServiceServer::new(jobs).max_decoding_message_size(MAX_REQUEST_BYTES))
+            .add_service(NodeServiceServer::new(nodes).max_decoding_message_size(MAX_REQUEST_BYTES))
+            .add_service(EventServiceServer::new(events).max_decoding_message_size(MAX_REQUEST_BYTES))
+            .add_service(AccessServiceServer::new(access).max_decoding_message_size(MAX_REQUEST_BYTES))
+            .add_service(JoinServiceServer::new(joining).max_decoding_message_size(MAX_REQUEST_BYTES))
+            .add_service(AgentServiceServer::new(agents).max_decoding_message_size(MAX_REPORT_BYTES))
+            .add_service(health_service)
+            .add_service(probes::reflection_v1()?)
+            .add_service(probes::reflection_v1alpha()?)
+            .prepare();
+        Ok(Self { gate, routes, health, shutdown })
     }
-    Ok(())
+
+    /// The dashboard, which calls the same services through the same gate.
+    fn site(
+        &self,
+        listener: Option<TcpListener>,
+        security: Option<&Security>,
+    ) -> Result<Option<web::Site>, Error> {
+        let api = web::Api::new(self.gate.clone(), self.routes.clone());
+        let open = |listener| web::Site::open(listener, api, security).map_err(Error::Web);
+        listener.map(open).transpose()
+    }
+
+    async fn serve<C>(self, server: Server, incoming: impl Stream<Item = io::Result<C>>) -> Result<(), Error>
+    where
+        C: AsyncRead + AsyncWrite + Connected + Unpin + Send + 'static,
+    {
+        let Self { gate, routes, health, shutdown } = self;
+        let server = server
+            .layer(gate)
+            .http2_keepalive_interval(Some(PING_EVERY))
+            .http2_keepalive_timeout(Some(PING_TIMEOUT))
+            .max_concurrent_streams(MAX_STREAMS_PER_CONNECTION)
+            .add_routes(routes)
+            .serve_with_incoming_shutdown(incoming, shutdown.clone().cancelled_owned());
+        let grace_over = async {
+            shutdown.cancelled().await;
+            probes::stop(health).await;
+            time::sleep(GRACE).await;
+        };
+        tokio::select! {
+            outcome = server => outcome?,
+            () = grace_over => tracing::warn!(grace_ms = GRACE.as_millis(), "calls still open at shutdown were cut"),
+        }
+        Ok(())
+    }
 }
 
 /// Answers one call: with its deadline, and with the log line that a fault of our own deserves.

@@ -24,7 +24,7 @@ use super::{
 };
 use crate::{
     model::{Event, Fork, Model, Submission, Timestamp, access::Access},
-    telemetry::{Lines, LogQuery, MetricPage, MetricQuery, Telemetry},
+    telemetry::{CurveQuery, Curves, Lines, LogQuery, MetricPage, MetricQuery, Telemetry},
 };
 
 /// Cheap handle to the engine; every call is answered from what is stored.
@@ -241,6 +241,16 @@ impl Handle {
         let of_job = job_id.clone();
         let spans = self.ask(move |_, model| Ok(model.job(&of_job)?.ledger.spans().collect())).await?;
         Ok(self.telemetry.points(job_id, &MetricQuery { spans, ..query }).await?)
+    }
+
+    /// A job's series in buckets, and the names of all that it has.
+    ///
+    /// # Errors
+    /// As [`Handle::list_metrics`].
+    pub async fn list_curves(&self, job_id: &JobId, query: CurveQuery) -> Result<Curves, Failure> {
+        let of_job = job_id.clone();
+        let spans = self.ask(move |_, model| Ok(model.job(&of_job)?.ledger.spans().collect())).await?;
+        Ok(self.telemetry.curves(job_id, &CurveQuery { spans, ..query }).await?)
     }
 
     /// A job's log lines, oldest first; with `follow` until the job is over and its last lines came.

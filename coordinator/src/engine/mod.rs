@@ -58,7 +58,9 @@ pub use handle::Handle;
 pub use listing::{JobPage, JobQuery, Place, node_value};
 pub use session::{AgentSession, ReportSink};
 
-pub use crate::telemetry::{LineNumber, Lines, LogQuery, MetricCursor, MetricPage, MetricQuery};
+pub use crate::telemetry::{
+    CurveQuery, Curves, LineNumber, Lines, LogQuery, MetricCursor, MetricPage, MetricQuery,
+};
 
 /// Commands that wait for a turn; who comes later waits for room.
 const INBOX_LEN: usize = 1024;

@@ -12,7 +12,7 @@ use tracing::{error, info, warn};
 use super::{Error, run_on};
 use crate::{
     access::Security,
-    api,
+    api::{self, Sockets},
     config::Config,
     journal,
     postgres::{Candidate, Database, Standing, Term},
@@ -37,22 +37,21 @@ pub struct Shared {
 pub async fn run_shared(
     config: &Config,
     shared: Shared,
-    listener: TcpListener,
+    sockets: impl Into<Sockets>,
     shutdown: CancellationToken,
 ) -> Result<(), Error> {
+    let sockets = Kept::of(sockets.into())?;
     shared.database.prepare().await?;
-    // Each life of this coordinator, as a leader or not, has a server of its own on the same socket.
-    let listener = listener.into_std()?;
     let mut candidate = Candidate::new(shared.database.clone(), shared.address.clone(), shared.lease);
     while let Some(term) =
-        follow(&mut candidate, &listener, &shared, config.security.as_deref(), &shutdown).await?
+        follow(&mut candidate, &sockets, &shared, config.security.as_deref(), &shutdown).await?
     {
         info!(epoch = term.epoch.0, address = shared.address, "this coordinator leads");
         let since = Instant::now();
         let over = CancellationToken::new();
         // On a task of its own: it must not wait for anything that leading has to do.
         let kept = tokio::spawn(candidate.keep(term.clone(), over.clone()));
-        let led = lead(config, &shared, term, &listener, &shutdown).await;
+        let led = lead(config, &shared, term, &sockets, &shutdown).await;
         over.cancel();
         candidate = kept.await.expect("keeping a lease does not panic, and nobody aborts it");
         if shutdown.is_cancelled() {
@@ -73,14 +72,14 @@ pub async fn run_shared(
 /// Says who leads until nobody does; none at `shutdown`.
 async fn follow(
     candidate: &mut Candidate,
-    listener: &StdListener,
+    sockets: &Kept,
     shared: &Shared,
     security: Option<&Security>,
     shutdown: &CancellationToken,
 ) -> Result<Option<Term>, Error> {
     let (said, leader) = watch::channel(None);
     let over = CancellationToken::new();
-    let server = api::follow(another(listener)?, leader, security, over.clone());
+    let server = api::follow(sockets.again()?, leader, security, over.clone());
     tokio::pin!(server);
     let elected = async {
         let term = tokio::select! {
@@ -138,17 +137,30 @@ async fn lead(
     config: &Config,
     shared: &Shared,
     term: Term,
-    listener: &StdListener,
+    sockets: &Kept,
     shutdown: &CancellationToken,
 ) -> Result<(), Error> {
-    let (listener, database) = (another(listener)?, &shared.database);
+    let (sockets, database) = (sockets.again()?, &shared.database);
     let journal = journal::Postgres::open(database.clone(), term, shared.lease).await?;
     let telemetry =
         Telemetry::connect(&database.to_string(), database.options(), config.log_lines_per_job).await?;
-    run_on(config, journal, telemetry, listener, shutdown.child_token()).await
+    run_on(config, journal, telemetry, sockets, shutdown.child_token()).await
 }
 
-/// Another handle to the same socket.
-fn another(listener: &StdListener) -> Result<TcpListener, Error> {
-    Ok(TcpListener::from_std(listener.try_clone()?)?)
+/// The sockets of all lives of this coordinator: as a leader or not, each has servers of its own on the same ones.
+struct Kept {
+    api: StdListener,
+    web: Option<StdListener>,
+}
+
+impl Kept {
+    fn of(sockets: Sockets) -> Result<Self, Error> {
+        Ok(Self { api: sockets.api.into_std()?, web: sockets.web.map(TcpListener::into_std).transpose()? })
+    }
+
+    /// Other handles to the same sockets.
+    fn again(&self) -> Result<Sockets, Error> {
+        let another = |listener: &StdListener| TcpListener::from_std(listener.try_clone()?);
+        Ok(Sockets { api: another(&self.api)?, web: self.web.as_ref().map(another).transpose()? })
+    }
 }

@@ -13,6 +13,7 @@ macro_rules! on_either {
     };
 }
 
+mod curves;
 mod lines;
 mod points;
 mod store;
@@ -34,6 +35,7 @@ use tokio::sync::watch;
 
 use crate::sql::explain;
 
+pub use curves::{CurveQuery, Curves};
 pub use lines::{LineNumber, Lines, LogQuery};
 pub use points::{MetricCursor, MetricPage, MetricQuery};
 

@@ -119,7 +119,8 @@ where
     statement
 }
 
-fn only_spans<D: Database>(statement: &mut QueryBuilder<D>, spans: &[Span])
+/// Lets through what counts.
+pub(super) fn only_spans<D: Database>(statement: &mut QueryBuilder<D>, spans: &[Span])
 where
     for<'q> i64: Encode<'q, D> + Type<D>,
 {

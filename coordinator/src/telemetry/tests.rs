@@ -116,7 +116,14 @@ on_each_database! {
     the_oldest_lines_are_dropped_and_counted(4);
     new_lines_ring(10);
     all_of_a_job_is_forgotten(10);
+    curves_hold_each_point_once_with_the_extremes(10);
+    curves_of_no_points_and_of_other_steps_are_empty(10);
 }
+
+mod curves;
+use curves::{
+    curves_hold_each_point_once_with_the_extremes, curves_of_no_points_and_of_other_steps_are_empty,
+};
 
 async fn all_of_a_job_is_forgotten(telemetry: &Telemetry) {
     let other = v1::TelemetryBatch { job_id: "job-2".to_owned(), ..lines(2, 3..=3) };

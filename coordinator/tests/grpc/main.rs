@@ -17,3 +17,4 @@ mod shutdown;
 mod store;
 mod up;
 mod updates;
+mod web;

@@ -7,6 +7,7 @@ use crate::{
     v1,
 };
 
+mod departures;
 mod evaluate;
 mod project;
 mod scheduling;
@@ -15,6 +16,7 @@ mod terms;
 mod yaml;
 
 pub use crate::spec_error::{SpecError, Violation};
+pub use departures::{Departure, departures};
 pub use evaluate::{Evaluate, EvaluationSpec};
 pub use project::{DEFAULT_PROJECT, project_of};
 pub use scheduling::{DEFAULT_QUEUE, PRIORITIES, Scheduling};

@@ -41,12 +41,12 @@ enum Tls {
 
 impl AccessArgs {
     /// Refuses to listen where others reach a coordinator that lets everyone do everything.
-    pub fn check(&self, listen: SocketAddr) -> Result<()> {
+    pub fn check(&self, option: &str, listen: SocketAddr) -> Result<()> {
         if self.has_tls() || self.allow_insecure || listen.ip().is_loopback() {
             return Ok(());
         }
         bail!(
-            "--listen {listen} is reached from other machines, and without TLS everyone there may do everything: add \
+            "{option} {listen} is reached from other machines, and without TLS everyone there may do everything: add \
              --tls auto (or --tls-cert and --tls-key), or --allow-insecure if the network keeps others out"
         )
     }
@@ -73,7 +73,8 @@ impl AccessArgs {
         Ok(Some(Arc::new(security)))
     }
 
-    fn has_tls(&self) -> bool {
+    /// Whether connections are encrypted, and callers asked who they are.
+    pub fn has_tls(&self) -> bool {
         self.tls.is_some() || self.tls_cert.is_some()
     }
 }
@@ -102,7 +103,7 @@ mod tests {
     fn check(args: &[&str], listen: &str) -> Result<(), String> {
         let args = ["kindred-coordinator"].iter().chain(args);
         let only = Only::try_parse_from(args).map_err(|error| error.to_string())?;
-        only.access.check(listen.parse().expect("an address")).map_err(|error| error.to_string())
+        only.access.check("--listen", listen.parse().expect("an address")).map_err(|error| error.to_string())
     }
 
     #[test]

@@ -11,6 +11,7 @@ use std::{
 use anyhow::{Context, Result, bail, ensure};
 use clap::Parser;
 use kindred_coordinator::{
+    api::Sockets,
     config::Config,
     engine::EventBounds,
     model::SchedulingRules,
@@ -28,8 +29,10 @@ use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
 
 mod access;
+mod web;
 
 use access::AccessArgs;
+use web::WebArgs;
 
 /// Decides which node runs which rank of which job, and serves the API
 #[derive(Debug, Parser)]
@@ -61,6 +64,8 @@ struct Args {
     /// How many events are kept at most; they lie in memory too, a third of a kilobyte each
     #[arg(long, default_value_t = 50_000, value_name = "N")]
     max_events: usize,
+    #[command(flatten)]
+    web: WebArgs,
     #[command(flatten)]
     access: AccessArgs,
     /// How long a node may be silent before it is lost, such as 10s or 500ms; the limits below follow from it
@@ -146,12 +151,20 @@ async fn run(args: Args) -> Result<()> {
     }
     let shutdown = shutdown_on_signal()?;
     let state = StateDir::lock(&args.state)?;
-    args.access.check(args.listen)?;
+    args.access.check("--listen", args.listen)?;
+    args.web.check(&args.access)?;
     let listener = bind(args.listen).await?;
     let address = listener.local_addr()?;
     let shared = args.shared(address)?;
     let advertised = shared.as_ref().map(|shared| shared.address.clone());
     let security = args.access.security(&args.state, address, advertised)?;
+    let web = args.web.bind(address, args.listen).await?;
+    if let Some(web) = &web {
+        let scheme = if args.access.has_tls() { "https" } else { "http" };
+        let url = format!("{scheme}://{}", web.local_addr()?);
+        state.publish_web(&url)?;
+        tracing::info!(url, "dashboard");
+    }
     state.publish(address)?;
     let store = shared.as_ref().map(|shared| shared.database.to_string());
     tracing::info!(%address, state = %args.state.display(), store, "listening");
@@ -159,9 +172,10 @@ async fn run(args: Args) -> Result<()> {
     let events = EventBounds { most: args.max_events, age: args.keep_events };
     let config =
         Config { timing, keep_jobs, events, snapshot_every, scheduling, security, ..Config::new(args.state) };
+    let sockets = Sockets { api: listener, web };
     match shared {
-        Some(shared) => server::run_shared(&config, shared, listener, shutdown).await?,
-        None => server::run(&config, listener, shutdown).await?,
+        Some(shared) => server::run_shared(&config, shared, sockets, shutdown).await?,
+        None => server::run(&config, sockets, shutdown).await?,
     }
     tracing::info!("stopped");
     Ok(())

@@ -12,6 +12,7 @@ mod jobs;
 mod nodes;
 pub mod shells;
 mod slurm;
+mod top;
 mod up;
 
 pub use access::{CreateToken, Credentials, Events, Expel, JoinToken, RevokeToken, Tokens};
@@ -20,6 +21,7 @@ pub use jobs::{Jobs, Update};
 pub use nodes::{Cordon, NodeAction, NodeArg, Nodes};
 pub use shells::Completions;
 pub use slurm::Slurm;
+pub use top::Top;
 pub use up::Up;
 
 /// Distributed contrastive pre-training: submit jobs and watch them run.
@@ -67,6 +69,8 @@ pub enum Format {
     Json,
     /// The same as YAML.
     Yaml,
+    /// Comma-separated values, of `kindred metrics` only.
+    Csv,
 }
 
 /// What to do.
@@ -88,6 +92,8 @@ pub enum Command {
     Get(JobArg),
     /// Follow a job to its end; the exit code says how it ended
     Watch(JobArg),
+    /// Show the cluster and its jobs on one screen, drawn anew every two seconds
+    Top(Top),
     /// Print what a job's ranks logged
     Logs(Logs),
     /// Print a job's metrics

@@ -124,7 +124,9 @@ fn say(format: Format, events: &[v1::Event]) -> Result<(), Error> {
         match format {
             Format::Table => output::result(&line(event))?,
             Format::Json => output::result(&output::value(event, "Event").to_string())?,
-            Format::Yaml => output::document(format, &serde_json::json!([output::value(event, "Event")]))?,
+            Format::Yaml | Format::Csv => {
+                output::document(format, &serde_json::json!([output::value(event, "Event")]))?
+            }
         }
     }
     Ok(())

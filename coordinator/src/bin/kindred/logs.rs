@@ -61,7 +61,7 @@ fn print(format: Format, line: &v1::LogLine) -> std::io::Result<()> {
     match format {
         Format::Table => output::result(&text_of(line)),
         Format::Json => output::result(&output::value(line, "LogLine").to_string()),
-        Format::Yaml => {
+        Format::Yaml | Format::Csv => {
             output::document(format, &serde_json::Value::Array(vec![output::value(line, "LogLine")]))
         }
     }

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use clap::Parser;
 
 use crate::{
-    args::{Args, Command},
+    args::{Args, Command, Format},
     exit::{Error, Exit},
 };
 
@@ -33,9 +33,11 @@ mod program;
 mod progress;
 mod schema;
 mod slurm;
+mod sparkline;
 mod submit;
 mod text;
 mod tokens;
+mod top;
 mod up;
 mod update;
 mod views;
@@ -56,6 +58,9 @@ async fn main() -> ExitCode {
 
 async fn run(args: Args) -> Result<Exit, Error> {
     let Args { global, command } = args;
+    if global.output == Format::Csv && !matches!(command, Command::Metrics(_)) {
+        return Err(Error::invalid("-o csv: only `kindred metrics` prints comma-separated values"));
+    }
     match command {
         Command::Up(up) => up::run(&global, up).await,
         Command::Submit(submit) => submit::run(&global, submit).await,
@@ -65,6 +70,7 @@ async fn run(args: Args) -> Result<Exit, Error> {
         Command::Jobs(list) => jobs::list(&global, list).await,
         Command::Get(job) => jobs::get(&global, job).await,
         Command::Watch(job) => watch::run(&global, job).await,
+        Command::Top(top) => top::run(&global, top).await,
         Command::Logs(logs) => logs::run(&global, logs).await,
         Command::Metrics(metrics) => metrics::run(&global, metrics).await,
         Command::Update(args) => update::run(&global, args).await,

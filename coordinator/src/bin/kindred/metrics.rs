@@ -19,6 +19,9 @@ pub async fn run(global: &Global, args: Metrics) -> Result<Exit, Error> {
     let wants_points = !args.series.is_empty();
     let Metrics { job: job_id, series, after_step, generation } = args;
     let request = v1::ListMetricsRequest { job_id, series, after_step, generation, ..Default::default() };
+    if global.output == Format::Csv {
+        return print_csv(&client, request).await;
+    }
     let points = pages(&client, request).await?;
     let table = || if wants_points { points_table(&points) } else { summary_table(&points) };
     output::list(global.output, &points, "MetricPoint", table)?;
@@ -26,6 +29,31 @@ pub async fn run(global: &Global, args: Metrics) -> Result<Exit, Error> {
         output::note("no points yet");
     }
     Ok(Exit::Succeeded)
+}
+
+/// Prints every point as it comes: a long job has millions.
+async fn print_csv(client: &Client, mut request: v1::ListMetricsRequest) -> Result<Exit, Error> {
+    request.page_size = PAGE_SIZE;
+    output::result("series,step,generation,value,time_unix_ms")?;
+    loop {
+        let page = client.answer(client.jobs().list_metrics(request.clone())).await?;
+        let lines: Vec<String> = page.points.iter().map(csv_line).collect();
+        if !lines.is_empty() {
+            output::result(&lines.join("\n"))?;
+        }
+        request.page_token = page.next_page_token;
+        if request.page_token.is_empty() {
+            return Ok(Exit::Succeeded);
+        }
+    }
+}
+
+/// As RFC 4180 has it; a value in as many digits as give it back exactly.
+fn csv_line(point: &v1::MetricPoint) -> String {
+    let v1::MetricPoint { series, step, generation, value, time_unix_ms } = point;
+    let needs_quotes = series.contains([',', '"', '\n', '\r']);
+    let series = if needs_quotes { format!("\"{}\"", series.replace('"', "\"\"")) } else { series.clone() };
+    format!("{series},{step},{generation},{value},{time_unix_ms}")
 }
 
 /// All points that are asked for, by series and step.
@@ -74,6 +102,22 @@ fn summary_table(points: &[v1::MetricPoint]) -> Table {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_line_of_values_gives_them_back_exactly() {
+        let point = |series: &str, value| {
+            csv_line(&v1::MetricPoint {
+                series: series.into(),
+                step: 3,
+                generation: 2,
+                value,
+                time_unix_ms: 9,
+            })
+        };
+        assert_eq!(point("loss", 0.1 + 0.2), "loss,3,2,0.30000000000000004,9");
+        assert_eq!(point("loss", f64::NAN), "loss,3,2,NaN,9");
+        assert_eq!(point("a \"b\", c", 1.0), "\"a \"\"b\"\", c\",3,2,1,9");
+    }
 
     #[test]
     fn a_summary_has_one_row_per_series() {

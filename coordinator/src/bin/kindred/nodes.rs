@@ -119,7 +119,8 @@ fn table(nodes: &[v1::Node]) -> Table {
 }
 
 /// How it stands, and what operators or its faults add to that.
-fn state(node: &v1::Node) -> String {
+/// What a node does, and whether it is out of service.
+pub fn state(node: &v1::Node) -> String {
     let state = node.state().label();
     match (node.cordoned, node.draining, node.quarantined_until.is_some()) {
         (_, true, _) => format!("{state}, drained"),

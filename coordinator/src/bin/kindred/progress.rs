@@ -8,10 +8,16 @@ use std::{
 use indicatif::{ProgressBar, ProgressStyle};
 use kindred_proto::v1;
 
-use crate::{output, text};
+use crate::{output, sparkline::sparkline, text};
 
 /// How often a line is written where no terminal can be redrawn.
 const PLAIN_EVERY: Duration = Duration::from_secs(5);
+
+/// How often the curve is asked for.
+const CURVE_EVERY: Duration = Duration::from_secs(3);
+
+/// Values of the curve on the live line.
+pub const CURVE_LEN: u32 = 16;
 
 /// Shows a job as it changes, on standard error.
 pub struct Display {
@@ -19,13 +25,22 @@ pub struct Display {
     headline: String,
     line: String,
     line_at: Option<Instant>,
+    curve: String,
+    curve_at: Option<Instant>,
 }
 
 impl Display {
     /// Redraws one line on a terminal; writes plain lines otherwise.
     pub fn for_terminal() -> Self {
         let bar = stderr().is_terminal().then(bar);
-        Self { bar, headline: String::new(), line: String::new(), line_at: None }
+        Self {
+            bar,
+            headline: String::new(),
+            line: String::new(),
+            line_at: None,
+            curve: String::new(),
+            curve_at: None,
+        }
     }
 
     /// Shows the newest state: a line of its own when the state or its reason changed.
@@ -39,9 +54,20 @@ impl Display {
             return;
         };
         match &self.bar {
-            Some(bar) => redraw(bar, progress),
+            Some(bar) => redraw(bar, progress, &self.curve),
             None => self.write_now_and_then(line(progress)),
         }
+    }
+
+    /// Whether a curve beside the live line would be seen, and the one that is there is old.
+    pub fn wants_curve(&self) -> bool {
+        self.bar.is_some() && self.curve_at.is_none_or(|at| at.elapsed() >= CURVE_EVERY)
+    }
+
+    /// Shows the loss so far beside the live line.
+    pub fn show_curve(&mut self, losses: &[f64]) {
+        self.curve = sparkline(losses);
+        self.curve_at = Some(Instant::now());
     }
 
     /// Writes a line above the live one.
@@ -76,10 +102,11 @@ fn bar() -> ProgressBar {
     ProgressBar::no_length().with_style(style)
 }
 
-fn redraw(bar: &ProgressBar, progress: &v1::Progress) {
+fn redraw(bar: &ProgressBar, progress: &v1::Progress, curve: &str) {
     bar.set_length(progress.total_steps);
     bar.set_position(progress.step);
-    bar.set_message(line(progress));
+    let gap = if curve.is_empty() { "" } else { "  " };
+    bar.set_message(format!("{curve}{gap}{}", line(progress)));
 }
 
 /// `job-1 is running: why`.
@@ -167,6 +194,6 @@ mod tests {
 
     #[test]
     fn the_bar_is_well_formed() {
-        redraw(&bar(), &progress());
+        redraw(&bar(), &progress(), "▁█");
     }
 }

@@ -77,13 +77,14 @@ async fn run_workers(
     };
     tokio::select! {
         error = first_error(workers) => return error,
-        () = say_when_ready(&here, plan.args.workers) => {}
+        () = say_when_ready(&here, plan) => {}
     }
     first_error(workers).await
 }
 
 /// Says once that everything runs, or that it is late.
-async fn say_when_ready(here: &Global, n_workers: u32) {
+async fn say_when_ready(here: &Global, plan: &Plan) {
+    let n_workers = plan.args.workers;
     let until_ready = async {
         while !is_ready(here, n_workers).await.unwrap_or(false) {
             time::sleep(POLL_EVERY).await;
@@ -94,6 +95,9 @@ async fn say_when_ready(here: &Global, n_workers: u32) {
         Ok(()) => format!("ready: coordinator at {address}, workers: {n_workers}; Ctrl-C stops them"),
         Err(_) => "not every worker has reported yet; see their lines above".to_owned(),
     });
+    if let Ok(url) = fs::read_to_string(plan.coordinator_dir.join("web")) {
+        output::note(&format!("dashboard: {}", url.trim()));
+    }
 }
 
 async fn is_ready(here: &Global, n_workers: u32) -> Result<bool, Error> {
@@ -154,6 +158,9 @@ impl Plan {
         program.flag("--stop-with-parent");
         program.arg("--listen", self.args.listen.to_string());
         program.arg("--state", &self.coordinator_dir);
+        if let Some(web) = &self.args.web {
+            program.arg("--web", web);
+        }
         if self.args.allow_insecure {
             program.flag("--allow-insecure");
         }
@@ -205,6 +212,7 @@ fn refuse_if_in_use(state: &Path, coordinator_dir: &Path) -> Result<(), Error> {
     let Ok(mut lock) = fs::File::open(coordinator_dir.join("lock")) else { return Ok(()) };
     if lock.try_lock().is_ok() {
         let _ = fs::remove_file(address_file(coordinator_dir));
+        let _ = fs::remove_file(coordinator_dir.join("web"));
         return Ok(());
     }
     let mut pid = String::new();

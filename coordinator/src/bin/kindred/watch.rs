@@ -12,7 +12,8 @@ use crate::{
     exit::{Error, Exit},
     outage::Outage,
     output,
-    progress::Display,
+    progress::{CURVE_LEN, Display},
+    sparkline::curve,
     text,
 };
 
@@ -65,6 +66,9 @@ async fn one_stream(
         let answer = time::timeout(SILENCE, jobs.message()).await.map_err(silent)??;
         let job = answer.and_then(|answer| answer.job).ok_or_else(ended)?;
         outage.end(|text| display.say(text));
+        if display.wants_curve() {
+            display.show_curve(&curve(client, job_id, "loss", CURVE_LEN).await.unwrap_or_default());
+        }
         display.show(&job);
         if job.state().is_terminal() {
             return Ok(job);

@@ -22,6 +22,9 @@ pub struct Up {
     /// Where the coordinator listens; port 0 takes a free one
     #[arg(long, default_value = "127.0.0.1:7460", value_name = "ADDRESS")]
     pub listen: SocketAddr,
+    /// Where the dashboard listens, or `none` [default: this machine only, the port after the coordinator's]
+    #[arg(long, env = "KINDRED_WEB", value_name = "ADDRESS")]
+    pub web: Option<String>,
     /// Listen beyond this machine all the same: whoever reaches the port may do everything
     #[arg(long)]
     pub allow_insecure: bool,

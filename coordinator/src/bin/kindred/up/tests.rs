@@ -8,6 +8,7 @@ fn up(state: &Path) -> Up {
         state: state.to_owned(),
         listen,
         devices_per_worker: None,
+        web: None,
         data_root: None,
         detection_budget: None,
         checkpoint_store: None,
