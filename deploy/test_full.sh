@@ -50,6 +50,10 @@ step "checkpoints on a real S3 server, through faults"
 deploy/setup/moto.sh
 cargo test --workspace --features kindred-tests/s3 --locked --test s3
 
+step "Slurm: a job whose nodes are taken ends with the same bits"
+deploy/setup/slurm.sh
+cargo test --workspace --features kindred-tests/slurm --locked --test slurm
+
 step "systemd's own checks of the units"
 deploy/systemd/check.sh
 

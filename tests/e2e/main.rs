@@ -17,4 +17,5 @@ mod lineage;
 mod object_store;
 mod recipes;
 mod scheduling;
+mod upgrade;
 mod views;

@@ -8,10 +8,11 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, bail, ensure};
 use kindred_proto::v1::{
     self, JobState, job_service_client::JobServiceClient, node_service_client::NodeServiceClient,
 };
+use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 use tokio::time::{Instant, sleep};
 use tonic::transport::Channel;
@@ -118,6 +119,14 @@ impl Cluster {
         kill(self.coordinator.take().context("the coordinator runs")?)
     }
 
+    /// Asks the coordinator to stop, as whoever upgrades it does, and waits until it has.
+    ///
+    /// # Errors
+    /// When it is not running.
+    pub fn stop_coordinator(&mut self) -> Result<()> {
+        stop(self.coordinator.take().context("the coordinator runs")?)
+    }
+
     /// Starts (or starts again) agent `index`, with further arguments.
     ///
     /// # Errors
@@ -152,6 +161,14 @@ impl Cluster {
     /// When it is not running.
     pub fn kill_agent(&mut self, index: usize) -> Result<()> {
         kill(self.agents[index].take().context("the agent runs")?)
+    }
+
+    /// Asks agent `index` to stop, as whoever upgrades it does, and waits until it has.
+    ///
+    /// # Errors
+    /// When it is not running.
+    pub fn stop_agent(&mut self, index: usize) -> Result<()> {
+        stop(self.agents[index].take().context("the agent runs")?)
     }
 
     /// Process id of agent `index`.
@@ -362,6 +379,13 @@ impl Drop for Cluster {
             child.wait().ok();
         }
     }
+}
+
+fn stop(mut child: Child) -> Result<()> {
+    kill_process(Pid::from_child(&child), Signal::TERM)?;
+    let status = child.wait()?;
+    ensure!(status.success(), "asked to stop, it ended with {status}");
+    Ok(())
 }
 
 fn kill(mut child: Child) -> Result<()> {
