@@ -132,6 +132,10 @@ impl Sheet {
         for state in ["ready", "suspect", "lost", "leaving"] {
             states.insert(vec![("state", state.to_owned())], 0.0);
         }
+        for kind in ["cpu", "cuda"] {
+            devices.insert(vec![("kind", kind.to_owned())], 0.0);
+            used.insert(vec![("kind", kind.to_owned())], 0.0);
+        }
         let mut n_away = 0;
         for node in nodes {
             add(&mut states, vec![("state", node.state().label())], 1.0);
