@@ -23,7 +23,7 @@ address=$(cat "$folder/coordinator/address")
 web=$(cat "$folder/coordinator/web")
 # A job that waits: it has a series of its own.
 "$target/kindred" --coordinator "$address" submit deploy/jobs/sce-fashion-mnist.yaml >/dev/null
-curl -sSf "$web/metrics" | tee "$folder/metrics.txt" | promtool check metrics || true
+curl -sSf "$web/metrics" >"$folder/metrics.txt"
 grep -q '^kindred_pending_devices{kind="cpu",queue="default"} 2' "$folder/metrics.txt"
 
 cp deploy/prometheus/alerts.yaml "$folder"

@@ -2,9 +2,9 @@
 
 use std::{
     env,
-    io::{BufRead as _, BufReader},
+    io::{BufRead as _, BufReader, Read as _},
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
+    process::{Child, ChildStdout, Command, Stdio},
     time::Duration,
 };
 
@@ -38,7 +38,9 @@ pub struct Browser {
     driver: Child,
     session: String,
     http: reqwest::Client,
-    _profile: TempDir,
+    profile: TempDir,
+    /// Kept open: who writes to a closed pipe is killed.
+    _output: BufReader<ChildStdout>,
 }
 
 /// What a page asked of the network.
@@ -59,15 +61,15 @@ impl Browser {
         };
         let mut driver =
             Command::new(program).arg("--port=0").stdin(Stdio::null()).stdout(Stdio::piped()).spawn()?;
-        let output = BufReader::new(driver.stdout.take().context("it is piped")?);
-        let port = output.lines().map_while(Result::ok).find_map(|line| {
+        let mut output = BufReader::new(driver.stdout.take().context("it is piped")?);
+        let port = output.by_ref().lines().map_while(Result::ok).find_map(|line| {
             line.strip_suffix('.')?.rsplit_once("successfully on port ").map(|(_, port)| port.to_owned())
         });
         let port = port.context("the driver does not say where it listens")?;
         let profile = TempDir::with_prefix("kindred-browser-")?;
         let http = reqwest::Client::builder().no_proxy().build()?;
         let session = format!("http://127.0.0.1:{port}/session");
-        let mut browser = Self { driver, session, http, _profile: profile };
+        let mut browser = Self { driver, session, http, profile, _output: output };
         let answer = browser.call("POST", "", &browser.wishes()).await?;
         let id = answer["sessionId"].as_str().context("a session has an id")?;
         browser.session = format!("{}/{id}", browser.session);
@@ -75,7 +77,7 @@ impl Browser {
     }
 
     fn wishes(&self) -> Value {
-        let profile = format!("--user-data-dir={}", self._profile.path().display());
+        let profile = format!("--user-data-dir={}", self.profile.path().display());
         let flags: Vec<&str> = FLAGS.into_iter().chain([profile.as_str()]).collect();
         json!({"capabilities": {"alwaysMatch": {
             "browserName": "chrome",

@@ -125,7 +125,9 @@ async fn curves_move_while_a_job_trains_and_cancel_ends_it() -> Result<()> {
     stage.browser.type_into("[data-name='loss'] .plot", "\u{e012}\u{e012}").await?;
     stage.wait_for(&format!("{figure}.querySelector('[aria-live]').textContent.startsWith('step')")).await?;
 
-    for (tab, said) in [("log", "meeting"), ("recipe", "recipe.training.epochs"), ("events", "submitted")] {
+    for (tab, said) in
+        [("log", "ranks have met"), ("recipe", "recipe.training.epochs"), ("events", "submitted")]
+    {
         stage.browser.click(&format!("#tab-{tab}")).await?;
         stage.wait_for(&format!("document.querySelector('#panel').innerText.includes({said:?})")).await?;
         stage.browser.keep(&format!("job-{tab}")).await?;

@@ -33,7 +33,9 @@ const HEADERS: [(&str, &str); 6] = [
 pub async fn stand_before(State(app): State<App>, request: Request, next: Next) -> Response {
     // HTTP/2 has the host in the address.
     let host = request.uri().authority().map(|authority| authority.as_str().to_owned());
-    let refusal = flaw(request.method(), host.as_deref(), request.headers(), app.is_secured);
+    // Scrapers come by any name, and read figures only.
+    let takes_names = app.is_secured || request.uri().path() == "/metrics";
+    let refusal = flaw(request.method(), host.as_deref(), request.headers(), takes_names);
     let mut response = match refusal {
         Some(why) => (StatusCode::FORBIDDEN, format!("{why}\n")).into_response(),
         None => next.run(request).await,
@@ -49,11 +51,11 @@ fn flaw(
     method: &Method,
     authority: Option<&str>,
     headers: &HeaderMap,
-    is_secured: bool,
+    takes_names: bool,
 ) -> Option<&'static str> {
     let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
     let host = text("host").or(authority);
-    if !is_secured && host.is_some_and(|host| !is_plain(host)) {
+    if !takes_names && host.is_some_and(|host| !is_plain(host)) {
         return Some("without TLS the dashboard is reached by an address or as localhost, not by a name");
     }
     if text("sec-fetch-site").is_some_and(|site| !matches!(site, "same-origin" | "none"))

@@ -37,6 +37,8 @@ const ENDED_WITHIN: Duration = Duration::from_secs(3600);
 
 type Labels = Vec<(&'static str, String)>;
 type Sums = BTreeMap<Labels, f64>;
+/// Name, help, and how to read it of a job.
+type Reading<T> = (&'static str, &'static str, fn(&v1::Job) -> T);
 
 /// Reads the cluster and its jobs, and writes them down.
 pub async fn metrics(State(app): State<App>, credentials: Credentials) -> Result<Response, Refusal> {
@@ -132,6 +134,10 @@ impl Sheet {
         for state in ["ready", "suspect", "lost", "leaving"] {
             states.insert(vec![("state", state.to_owned())], 0.0);
         }
+        for kind in ["cpu", "cuda"] {
+            devices.insert(vec![("kind", kind.to_owned())], 0.0);
+            used.insert(vec![("kind", kind.to_owned())], 0.0);
+        }
         let mut n_away = 0;
         for node in nodes {
             add(&mut states, vec![("state", node.state().label())], 1.0);
@@ -191,7 +197,7 @@ impl Sheet {
 
     fn jobs(&mut self, live: &[v1::Job]) {
         let shown: Vec<_> = live.iter().take(MOST_JOBS).map(|job| (labels(job), job)).collect();
-        let gauges: [(&str, &str, fn(&v1::Job) -> Option<f64>); 11] = [
+        let gauges: [Reading<Option<f64>>; 11] = [
             ("kindred_job_running", "1 while all ranks train", |job| {
                 Some(if job.state() == JobState::Running { 1.0 } else { 0.0 })
             }),
@@ -220,7 +226,7 @@ impl Sheet {
             let samples = shown.iter().filter_map(|(labels, job)| Some((labels.clone(), read(job)?)));
             self.gauge(name, help, samples);
         }
-        let counters: [(&str, &str, fn(&v1::Job) -> u64); 3] = [
+        let counters: [Reading<u64>; 3] = [
             ("kindred_job_faults", "Ranks, nodes and links that were lost", |job| {
                 job.infrastructure_failures.into()
             }),

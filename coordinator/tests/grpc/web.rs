@@ -209,6 +209,11 @@ async fn pages_of_other_sites_reach_nothing() {
     assert_eq!(call(&[("origin", "null")]).await, 403);
     assert_eq!(call(&[("sec-fetch-site", "cross-site")]).await, 403);
     assert_eq!(call(&[("host", "evil.example")]).await, 403, "a name that was let point here");
+    assert_eq!(
+        web.ask("GET", "/metrics", &[("host", "coordinator.svc")], "").await.status,
+        200,
+        "scrapers have names"
+    );
     let form =
         web.ask("POST", "/api/call/kindred.v1.JobService/GetJob", &[("content-type", "text/plain")], "{}");
     assert_eq!(form.await.status, 403);

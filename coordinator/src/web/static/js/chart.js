@@ -111,7 +111,7 @@ export class Chart {
       return [s("line", { class: "grid", x1: EDGE.left, x2: scale.width - EDGE.right, y1: y, y2: y }),
         s("text", { x: EDGE.left - 8, y: y + 3.5, "text-anchor": "end" }, tickText(Number(value.toPrecision(6))))];
     });
-    const wanted = Math.max(2, Math.floor(scale.width / 110));
+    const wanted = Math.max(2, Math.floor(scale.width / 64));
     const columns = ticks(scale.left, scale.right, wanted).filter((tick) => this.options.x === "time" || Number.isInteger(tick)).map((tick) => {
       const text = this.options.x === "time" ? new Date(tick).toLocaleTimeString("en-GB", { hour: "2-digit", minute: "2-digit", second: scale.right - scale.left < 6e5 ? "2-digit" : undefined }) : tickText(tick);
       const x = scale.x(tick);

@@ -19,9 +19,7 @@ export async function job({ main, id, signal, may }) {
   const { job: first } = await api.jobs.get({ job_id: id }, signal);
   page.update(first);
   page.open(location.hash.slice(1) || "curves");
-  page.readEvents();
   api.watchJob(id, { message: ({ job: newest }) => page.update(newest), failure: (failure) => put(page.note, failureBox(failure)) }, signal);
-  api.watchEvents({ job_id: id }, { message: ({ events }) => { if (events.length) page.readEvents(); } }, signal);
   const timer = setInterval(() => page.tick(), CURVES_EVERY_MS);
   signal.addEventListener("abort", () => clearInterval(timer));
 }
@@ -47,12 +45,17 @@ class JobPage {
     const wasOver = this.job && isOver(this.job);
     this.job = job;
     this.isNews = true;
+    // Events come with what is journaled. A stream of their own would be one more connection, of which browsers allow six.
+    if (job.revision !== this.revision) { this.revision = job.revision; this.readEvents(); }
     document.title = `${job.spec.name} · Kindred`;
     const key = JSON.stringify([job.state, job.reason, job.spec.name]);
     if (key !== this.headKey) { this.headKey = key; put(this.head, this.heading(job), h("div", { class: "actions" }, this.buttons(job))); }
     this.showProgress(job);
     if (this.generation !== null && job.generation !== this.generation) this.board.startOver();
     this.generation = job.generation;
+    const newest = job.newest_checkpoint?.id ?? "";
+    if (newest !== this.checkpoint && this.tab === "checkpoints") checkpointsTab(this.panel, this.id, this.signal, this.may);
+    this.checkpoint = newest;
     this.timeline.show(job, this.events);
     if (isOver(job) && wasOver === false) this.board.refresh();
   }
@@ -62,7 +65,7 @@ class JobPage {
     return h("div", {}, h("div", { class: "actions" }, h("h1", {}, job.spec.name), jobBadge(job)),
       h("p", { class: "facts lead" }, h("span", { class: "mono" }, job.id), h("span", {}, methodOf(job)), h("span", {}, asks(job)), h("span", {}, `queue ${job.spec.queue || "default"}`),
         job.forked_from?.job_id && h("span", {}, "forked from ", jobLink(job.forked_from.job_id))),
-      why && h("p", { class: job.failure?.message ? "error" : "lead", id: "reason" }, why));
+      why && h("p", { class: job.failure?.message ? "error" : "lead" }, why));
   }
 
   buttons(job) {
@@ -96,6 +99,8 @@ class JobPage {
   }
 
   async readEvents() {
+    if (this.isReading) { this.isBehind = true; return; }
+    this.isReading = true;
     try {
       const { events } = await api.events.list({ job_id: this.id, tail: 1000, page_size: 1000 }, this.signal);
       this.events = events;
@@ -104,6 +109,9 @@ class JobPage {
       put(this.list, events.toReversed().map(eventItem));
     } catch (error) {
       if (error.name !== "AbortError") put(this.note, failureBox(error));
+    } finally {
+      this.isReading = false;
+      if (this.isBehind) { this.isBehind = false; this.readEvents(); }
     }
   }
 
