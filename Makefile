@@ -1,6 +1,6 @@
 # The targets people expect. The work is done by the scripts under deploy/.
 
-.PHONY: help setup demo test test-full check simulate chaos build bench-step bench-recovery bench-checkpoint bench-coordinator bench-failover results static rehearse clean
+.PHONY: help setup demo test test-full check simulate chaos build bench-data bench-step bench-recovery bench-checkpoint bench-coordinator bench-failover results static rehearse clean
 
 help: ## Show this list.
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -28,6 +28,9 @@ chaos: setup ## Random faults on a live cluster: FAULTS=20 of them, chosen by SE
 
 build: setup ## The programs, optimised, in target/release.
 	cargo build --release --workspace --bins
+
+bench-data: setup ## Images to views beside torchvision, OpenCV and DALI, one core each, in turns.
+	@deploy/bench/data.sh
 
 bench-step: setup ## A training step beside PyTorch's, in turns.
 	@deploy/bench/step.sh

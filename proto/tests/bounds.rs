@@ -47,6 +47,14 @@ fn a_value_out_of_bounds_is_named_with_its_bound() {
         ("recipe.data.limit=0", "recipe.data.limit: must be at least 1, not 0"),
         ("recipe.data.limit=255", "recipe.data.limit: must be at least 256, the images of one step, not 255"),
         ("recipe.data.mean=[1.5]", "recipe.data.mean: must be at least 0.0 and at most 1.0, not 1.5"),
+        (
+            "recipe.data.max_damaged=2",
+            "recipe.data.max_damaged: must be at least 0.0 and at most 1.0, not 2.0",
+        ),
+        (
+            "recipe.data={webdataset: {train: shards, channels: 2}}",
+            "recipe.data.webdataset.channels: must be 1 (grey) or 3 (colour), not 2",
+        ),
         ("recipe.data.std=[0]", "recipe.data.std: must be above 0.0 and at most 1.0, not 0.0"),
         ("recipe.data.std=[1, 1, 1]", "recipe.data.std: must hold 1 value or 1, one per channel, not 3"),
         (
@@ -350,6 +358,7 @@ fn the_crop_is_that_of_the_data_and_the_stem() {
     assert_eq!(sizes("cifar100: {}"), [32, 224]);
     assert_eq!(sizes("stl10: {}"), [64, 96]);
     assert_eq!(sizes("image_folder: {train: images}"), [32, 224]);
+    assert_eq!(sizes("webdataset: {train: shards}"), [32, 224]);
 }
 
 #[test]

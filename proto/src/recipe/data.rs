@@ -17,13 +17,15 @@ pub struct DataSource {
     pub limit: Option<u64>,
     /// Train on the images that this chooses of those within the limit. Default: on all.
     pub subset: Option<Subset>,
-    /// Per-channel mean of pixels in [0, 1]; one per channel. Default: that of Fashion-MNIST's training set; for folders
+    /// Per-channel mean of pixels in [0, 1]; one per channel. Default: that of Fashion-MNIST's training set; for folders and shards
     /// that of ImageNet's (torchvision's reference transforms; 0.449 for grey is the mean of the three); for CIFAR-10
     /// that of MoCo's notebook (@ f736491), for CIFAR-100 that of its training set, for STL-10 that of
     /// SsnL/align_uniform (@ e256d47).
     pub mean: Vec<f64>,
     /// Per-channel standard deviation of pixels in [0, 1]; one per channel. Default: as for the mean.
     pub std: Vec<f64>,
+    /// Share of the images that may be damaged before a job fails. Default 0.001.
+    pub max_damaged: f64,
 }
 
 /// The kind of data set. Relative paths are below the node's data root.
@@ -39,6 +41,15 @@ pub enum DataKind {
         /// Folder of the training images.
         train: PathBuf,
         /// Folder of labelled query images. Default: none, and then nothing is evaluated.
+        test: Option<PathBuf>,
+        /// 1 or 3. Default 3.
+        channels: u32,
+    },
+    /// Tar files of JPEG or PNG files, and of their labels.
+    WebDataset {
+        /// Folder of the training shards.
+        train: PathBuf,
+        /// Folder of the shards of labelled query images. Default: none, and then nothing is evaluated.
         test: Option<PathBuf>,
         /// 1 or 3. Default 3.
         channels: u32,
@@ -100,7 +111,7 @@ impl DataSource {
     /// Whether the source has labelled test images by its nature.
     pub fn has_test(&self) -> bool {
         match &self.kind {
-            DataKind::ImageFolder { test, .. } => test.is_some(),
+            DataKind::ImageFolder { test, .. } | DataKind::WebDataset { test, .. } => test.is_some(),
             _ => true,
         }
     }
@@ -117,6 +128,7 @@ impl DataSource {
             subset: wire.subset.and_then(|wire| Subset::check(&wire, &at.field("subset"))),
             mean: per_channel(at, ("mean", &wire.mean), mean),
             std: per_channel(at, ("std", &wire.std), std),
+            max_damaged: wire.max_damaged.unwrap_or(0.001),
             kind,
         }
         .with_statistics_in_bounds(at)
@@ -129,6 +141,7 @@ impl DataSource {
         for &std in &self.std {
             at.within("std", std, positive_to(1.0));
         }
+        at.within("max_damaged", self.max_damaged, 0.0..=1.0);
         self
     }
 
@@ -138,6 +151,11 @@ impl DataSource {
                 Source::FashionMnist(v1::FashionMnist { root: Some(text(root)) })
             }
             DataKind::ImageFolder { train, test, channels } => Source::ImageFolder(v1::ImageFolder {
+                train: text(train),
+                test: test.as_deref().map(text),
+                channels: Some(*channels),
+            }),
+            DataKind::WebDataset { train, test, channels } => Source::Webdataset(v1::WebDataset {
                 train: text(train),
                 test: test.as_deref().map(text),
                 channels: Some(*channels),
@@ -154,6 +172,7 @@ impl DataSource {
             mean: self.mean.clone(),
             std: self.std.clone(),
             subset: self.subset.as_ref().map(Subset::to_wire),
+            max_damaged: Some(self.max_damaged),
         }
     }
 }
@@ -168,6 +187,14 @@ impl DataKind {
                 Self::FashionMnist { root: root("fashion_mnist", &wire.root, "fashion-mnist") }
             }
             Some(Source::ImageFolder(wire)) => Self::image_folder(wire, &at.field("image_folder")),
+            Some(Source::Webdataset(wire)) => {
+                let (at, channels) = (at.field("webdataset"), wire.channels);
+                Self::WebDataset {
+                    train: path(&at, "train", &wire.train),
+                    test: wire.test.as_deref().map(|test| path(&at, "test", test)),
+                    channels: color_channels(channels, &at),
+                }
+            }
             Some(Source::Cifar10(wire)) => {
                 Self::Cifar10 { root: root("cifar10", &wire.root, "cifar-10-batches-bin") }
             }
@@ -180,8 +207,8 @@ impl DataKind {
             },
             None => {
                 at.refuse(
-                    "names no data set: give `fashion_mnist: {}`, `cifar10: {}`, `cifar100: {}`, `stl10: {}` or \
-                     `image_folder: {train: FOLDER}`",
+                    "names no data set: give `fashion_mnist: {}`, `cifar10: {}`, `cifar100: {}`, `stl10: {}`, \
+                     `image_folder: {train: FOLDER}` or `webdataset: {train: FOLDER}`",
                 );
                 Self::FashionMnist { root: PathBuf::new() }
             }
@@ -189,21 +216,17 @@ impl DataKind {
     }
 
     fn image_folder(wire: &v1::ImageFolder, at: &Scope) -> Self {
-        let channels = wire.channels.unwrap_or(3);
-        if !matches!(channels, 1 | 3) {
-            at.violate("channels", format!("must be 1 (grey) or 3 (colour), not {channels}"));
-        }
         Self::ImageFolder {
             train: path(at, "train", &wire.train),
             test: wire.test.as_deref().map(|test| path(at, "test", test)),
-            channels,
+            channels: color_channels(wire.channels, at),
         }
     }
 
     pub(super) fn channels(&self) -> u32 {
         match self {
             Self::FashionMnist { .. } => 1,
-            Self::ImageFolder { channels, .. } => *channels,
+            Self::ImageFolder { channels, .. } | Self::WebDataset { channels, .. } => *channels,
             Self::Cifar10 { .. } | Self::Cifar100 { .. } | Self::Stl10 { .. } => 3,
         }
     }
@@ -224,10 +247,23 @@ impl DataKind {
             Self::Cifar10 { .. } => (&[0.4914, 0.4822, 0.4465], &[0.2023, 0.1994, 0.2010]),
             Self::Cifar100 { .. } => (&[0.5071, 0.4867, 0.4408], &[0.2675, 0.2565, 0.2761]),
             Self::Stl10 { .. } => (&[0.4409, 0.4279, 0.3868], &[0.2683, 0.2610, 0.2687]),
-            Self::ImageFolder { channels: 1, .. } => (&[0.449], &[0.226]),
-            Self::ImageFolder { .. } => (&[0.485, 0.456, 0.406], &[0.229, 0.224, 0.225]),
+            Self::ImageFolder { channels: 1, .. } | Self::WebDataset { channels: 1, .. } => {
+                (&[0.449], &[0.226])
+            }
+            Self::ImageFolder { .. } | Self::WebDataset { .. } => {
+                (&[0.485, 0.456, 0.406], &[0.229, 0.224, 0.225])
+            }
         }
     }
+}
+
+/// Channels of files that may have either: 3 unless given.
+fn color_channels(given: Option<u32>, at: &Scope) -> u32 {
+    let channels = given.unwrap_or(3);
+    if !matches!(channels, 1 | 3) {
+        at.violate("channels", format!("must be 1 (grey) or 3 (colour), not {channels}"));
+    }
+    channels
 }
 
 /// What was given of `field`, one per channel: as many as were published.

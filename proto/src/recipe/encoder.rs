@@ -163,7 +163,7 @@ impl Stem {
     /// The stem of the ResNets that were published on such images.
     fn published_for(data: &DataKind) -> Self {
         match data {
-            DataKind::ImageFolder { .. } => Self::ImageNet,
+            DataKind::ImageFolder { .. } | DataKind::WebDataset { .. } => Self::ImageNet,
             _ => Self::Cifar,
         }
     }

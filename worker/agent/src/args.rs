@@ -7,7 +7,9 @@ use clap::{Parser, Subcommand};
 use kindred_ipc::CheckpointStore;
 use kindred_store::Store;
 
-use crate::{Config, address, credentials::Ticket, devices, link::Coordinators, roots::Roots, views::Views};
+use crate::{
+    Config, address, credentials::Ticket, devices, link::Coordinators, pack::Pack, roots::Roots, views::Views,
+};
 
 /// Runs the ranks that the coordinator places on this node.
 #[derive(Clone, Debug, Parser)]
@@ -77,6 +79,8 @@ pub struct Args {
 pub enum Command {
     /// Draw what a job's network sees of its first images.
     Views(Views),
+    /// Write shards from an image folder.
+    Pack(Pack),
 }
 
 const GIBIBYTE: u64 = 1 << 30;

@@ -28,6 +28,7 @@ mod commits;
 mod error;
 mod known;
 mod orders;
+pub mod pack;
 mod route;
 mod sockets;
 mod store;

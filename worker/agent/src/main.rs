@@ -13,9 +13,9 @@ use kindred_agent::{
     credentials::Secured,
     host::Machine,
     identity::Identity,
-    joining,
+    joining, pack,
     roots::Confined,
-    views::{self, Views},
+    views,
 };
 use rustix::process::{Signal, getppid, set_parent_process_death_signal};
 use tokio::signal::unix::{SignalKind, signal};
@@ -27,8 +27,10 @@ use tracing_subscriber::EnvFilter;
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
     let args = Args::parse();
-    if let Some(Command::Views(views)) = &args.command {
-        return draw(views);
+    match &args.command {
+        Some(Command::Views(args)) => return end(views::run(args)),
+        Some(Command::Pack(args)) => return end(pack::run(args)),
+        None => {}
     }
     let filter = EnvFilter::try_from_env("KINDRED_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
@@ -43,8 +45,8 @@ async fn main() -> ExitCode {
 }
 
 /// A command for people: what goes wrong is a line of text, not one of a log.
-fn draw(views: &Views) -> ExitCode {
-    let Err(error) = views::run(views) else { return ExitCode::SUCCESS };
+fn end(result: Result<()>) -> ExitCode {
+    let Err(error) = result else { return ExitCode::SUCCESS };
     let _ = writeln!(io::stderr(), "error: {error:#}");
     ExitCode::FAILURE
 }

@@ -81,12 +81,14 @@ fn data_paths<'a>(field: &'static str, data: &'a v1::DataSource) -> Vec<(&'stati
         Some(Source::Cifar10(set)) => root(&set.root),
         Some(Source::Cifar100(set)) => root(&set.root),
         Some(Source::Stl10(set)) => root(&set.root),
-        Some(Source::ImageFolder(set)) => {
-            let test = set.test.as_deref().map(|test| (field, test));
-            [(field, set.train.as_str())].into_iter().chain(test).collect()
-        }
+        Some(Source::ImageFolder(set)) => folders(field, &set.train, set.test.as_deref()),
+        Some(Source::Webdataset(set)) => folders(field, &set.train, set.test.as_deref()),
         None => vec![],
     }
+}
+
+fn folders<'a>(field: &'static str, train: &'a str, test: Option<&'a str>) -> Vec<(&'static str, &'a str)> {
+    [train].into_iter().chain(test).map(|folder| (field, folder)).collect()
 }
 
 /// A host that starts ranks only of jobs whose paths are inside.

@@ -22,7 +22,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         ),
         _ => return Err(USAGE.into()),
     };
-    let source = DataSource { kind, limit: None, subset: None, mean: vec![0.5], std: vec![0.25] };
+    let source =
+        DataSource { kind, limit: None, subset: None, mean: vec![0.5], std: vec![0.25], max_damaged: 0.001 };
     let dataset = Dataset::open(&source, &std::env::current_dir()?, Split::Train)?.ok_or(USAGE)?;
     let views_per_s = rate(dataset, view, Duration::from_secs(3))?;
     writeln!(std::io::stdout(), "views_per_s={views_per_s:.0}")?;

@@ -3,7 +3,7 @@
 //! Everything random is a pure function of (seed, epoch, sample, view): the same at any world size, with any number of
 //! threads, after any restart. No torch and no async here: a rank reads [`Loader::next`] from its training loop.
 //!
-//! Non-goals: files of other kinds than IDX, JPEG, PNG and the binaries of CIFAR and STL-10, and augmentation on a
+//! Non-goals: files of other kinds than IDX, JPEG, PNG, tar files of these, and the binaries of CIFAR and STL-10, and augmentation on a
 //! device.
 
 mod batch;
@@ -11,6 +11,7 @@ mod dataset;
 mod error;
 mod loader;
 mod order;
+mod pack;
 mod philox;
 mod plan;
 mod sheet;
@@ -23,6 +24,7 @@ pub use dataset::{Dataset, Image, SECTION_LEN, Split, first_difference};
 pub use error::Error;
 pub use loader::{Loader, LoaderConfig};
 pub use order::Order;
+pub use pack::{Pack, Packed};
 pub use plan::Plan;
 pub use sheet::contact_sheet;
 pub use view::{Pipeline, ViewScratch, from_rgb};

@@ -52,7 +52,8 @@ pub(crate) fn write_png(path: &Path, (width, height): (u32, u32), seed: u64) {
 
 /// Opens a data set whose paths are absolute.
 pub(crate) fn open(kind: DataKind, split: Split) -> Option<Dataset> {
-    let source = DataSource { kind, limit: None, subset: None, mean: vec![0.5], std: vec![0.5] };
+    let source =
+        DataSource { kind, limit: None, subset: None, mean: vec![0.5], std: vec![0.5], max_damaged: 0.001 };
     Dataset::open(&source, Path::new("/"), split).expect("opens")
 }
 

@@ -18,14 +18,22 @@ pub(super) const MAX_PIXELS: u64 = 1 << 27;
 /// # Errors
 /// What is wrong with the file. Damage is an error wherever it is seen, also where decoders only warn.
 pub(super) fn decode(scratch: &mut DecodeScratch, channels: u32) -> Result<Pixels<'_>, String> {
-    let DecodeScratch { file, decoded, pixels } = scratch;
-    let size = match file[..] {
-        [0xff, 0xd8, 0xff, ..] => jpeg::decode(file, decoded)?,
-        [0x89, b'P', b'N', b'G', ..] => decode_png(file, decoded)?,
+    let size = match scratch.file[..] {
+        [0xff, 0xd8, 0xff, ..] => decode_jpeg(scratch)?,
+        [0x89, b'P', b'N', b'G', ..] => decode_png(&scratch.file, &mut scratch.decoded)?,
         _ => return Err("neither a JPEG nor a PNG file".into()),
     };
+    let DecodeScratch { decoded, pixels, .. } = scratch;
     let bytes = convert(decoded, size.channels, channels, pixels);
     Ok(Pixels { width: size.width, height: size.height, channels, bytes })
+}
+
+fn decode_jpeg(scratch: &mut DecodeScratch) -> Result<Size, String> {
+    #[cfg(feature = "turbojpeg")]
+    if let Some(size) = scratch.turbo.decode(&scratch.file, &mut scratch.decoded)? {
+        return Ok(size);
+    }
+    jpeg::decode(&scratch.file, &mut scratch.decoded)
 }
 
 /// The shape of what was decoded.

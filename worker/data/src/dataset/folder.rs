@@ -48,6 +48,26 @@ pub(super) fn open_train(root: &Path, channels: u32) -> Result<Index, Error> {
     Ok(index(root, files, table, channels))
 }
 
+/// The images of a folder with their classes.
+#[derive(Debug)]
+pub(crate) struct Labelled {
+    /// At least one, sorted by path.
+    pub(crate) files: Vec<ImageFile>,
+    /// Their names, sorted; none without labels.
+    pub(crate) classes: Vec<String>,
+    /// One per file, when every file lies in a sub-folder.
+    pub(crate) labels: Option<Vec<u32>>,
+}
+
+/// Lists a folder as training folders are.
+pub(crate) fn labelled_files(root: &Path) -> Result<Labelled, Error> {
+    let files = list(root)?;
+    let table = class_table(&files);
+    let labels = table.as_ref().map(|table| labels(&files, table));
+    let classes = table.iter().flatten().map(|class| class.to_string_lossy().into_owned()).collect();
+    Ok(Labelled { files, classes, labels })
+}
+
 /// Opens the test folder, whose classes are those of the training folder.
 pub(super) fn open_test(train: &Path, root: &Path, channels: u32) -> Result<Index, Error> {
     let unlabelled = |root| {
@@ -65,11 +85,7 @@ pub(super) fn open_test(train: &Path, root: &Path, channels: u32) -> Result<Inde
 }
 
 fn index(root: &Path, files: Vec<ImageFile>, table: Option<Vec<OsString>>, channels: u32) -> Index {
-    let label = |table: &[OsString], file: &ImageFile| {
-        let class = class(file).expect("a class table exists only when every file has a class");
-        table.partition_point(|known| known.as_os_str() < class) as u32
-    };
-    let labels = table.as_ref().map(|table| files.iter().map(|file| label(table, file)).collect());
+    let labels = table.as_ref().map(|table| labels(&files, table));
     Index {
         n_images: files.len() as u64,
         images: Images::Folder(Folder { root: root.to_owned(), files, channels }),
@@ -77,6 +93,15 @@ fn index(root: &Path, files: Vec<ImageFile>, table: Option<Vec<OsString>>, chann
         labels,
         n_classes: table.map_or(0, |table| table.len() as u32),
     }
+}
+
+/// The place of each file's class in a table that has all of them.
+fn labels(files: &[ImageFile], table: &[OsString]) -> Vec<u32> {
+    let label = |file: &ImageFile| {
+        let class = class(file).expect("a class table exists only when every file has a class");
+        table.partition_point(|known| known.as_os_str() < class) as u32
+    };
+    files.iter().map(label).collect()
 }
 
 /// The sorted names of the classes, when every image lies in a sub-folder.

@@ -13,7 +13,11 @@ mod idx;
 mod jpeg;
 mod records;
 mod section;
+mod shards;
 mod subset;
+pub(crate) mod tar;
+#[cfg(feature = "turbojpeg")]
+mod turbo;
 mod walk;
 
 #[cfg(test)]
@@ -21,9 +25,11 @@ mod tests;
 
 pub(crate) use decode::luma;
 use folder::Folder;
+pub(crate) use folder::{Labelled, labelled_files};
 use idx::IdxSet;
 use records::Records;
 pub use section::{SECTION_LEN, first_difference};
+use shards::Shards;
 
 /// Which part of a data set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,6 +56,8 @@ struct Inner {
     /// Of the images that have one; they come first.
     labels: Option<Vec<u32>>,
     n_classes: u32,
+    /// Share of the images.
+    max_damaged: f64,
     section_digests: Vec<String>,
     digest: String,
 }
@@ -59,6 +67,7 @@ enum Images {
     Idx(IdxSet),
     Folder(Folder),
     Records(Records),
+    Shards(Shards),
 }
 
 impl Images {
@@ -67,6 +76,7 @@ impl Images {
             Images::Idx(set) => set.name(idx),
             Images::Folder(folder) => folder.name(idx),
             Images::Records(records) => records.name(idx),
+            Images::Shards(shards) => shards.name(idx),
         }
     }
 
@@ -75,6 +85,7 @@ impl Images {
             Images::Idx(set) => set.entry(idx),
             Images::Folder(folder) => folder.entry(idx),
             Images::Records(records) => records.entry(idx),
+            Images::Shards(shards) => shards.entry(idx),
         }
     }
 }
@@ -99,6 +110,7 @@ impl Index {
         match &mut self.images {
             Images::Idx(set) => set.truncate(self.n_images),
             Images::Folder(folder) => folder.truncate(self.n_images),
+            Images::Shards(shards) => shards.truncate(self.n_images),
             // They lie in files, of which the rest is not read.
             Images::Records(_) => {}
         }
@@ -133,6 +145,8 @@ pub(crate) struct DecodeScratch {
     file: Vec<u8>,
     decoded: Vec<u8>,
     pixels: Vec<u8>,
+    #[cfg(feature = "turbojpeg")]
+    turbo: turbo::Turbo,
 }
 
 impl Dataset {
@@ -153,23 +167,31 @@ impl Dataset {
                     (Split::Test, None) => return Ok(None),
                 }
             }
+            DataKind::WebDataset { train, test, channels } => {
+                let (train, test) = (data_root.join(train), test.as_ref().map(|test| data_root.join(test)));
+                match (split, test) {
+                    (Split::Train | Split::Bank, _) => shards::open_train(&train, *channels)?,
+                    (Split::Test, Some(test)) => shards::open_test(&train, &test, *channels)?,
+                    (Split::Test, None) => return Ok(None),
+                }
+            }
             DataKind::Cifar10 { root } => records::open_cifar10(&data_root.join(root), split)?,
             DataKind::Cifar100 { root } => records::open_cifar100(&data_root.join(root), split)?,
             DataKind::Stl10 { root, train } => records::open_stl10(&data_root.join(root), *train, split)?,
         };
         if split != Split::Train {
-            return Ok(Some(Dataset::new(index)));
+            return Ok(Some(Dataset::new(index, source.max_damaged)));
         }
         if let Some(limit) = source.limit {
             index.truncate(limit);
         }
         match &source.subset {
-            Some(subset) => Dataset::new(index).subset(subset).map(Some),
-            None => Ok(Some(Dataset::new(index))),
+            Some(subset) => Dataset::new(index, source.max_damaged).subset(subset).map(Some),
+            None => Ok(Some(Dataset::new(index, source.max_damaged))),
         }
     }
 
-    fn new(index: Index) -> Dataset {
+    fn new(index: Index, max_damaged: f64) -> Dataset {
         let Index { images, n_images, channels, labels, n_classes } = index;
         Dataset::of(Inner {
             images: Arc::new(images),
@@ -178,6 +200,7 @@ impl Dataset {
             channels,
             labels,
             n_classes,
+            max_damaged,
             section_digests: Vec::new(),
             digest: String::new(),
         })
@@ -207,6 +230,7 @@ impl Dataset {
             ids: Some(kept.into_iter().map(|idx| self.0.id(idx)).collect()),
             channels: self.0.channels,
             n_classes: self.0.n_classes,
+            max_damaged: self.0.max_damaged,
             section_digests: Vec::new(),
             digest: String::new(),
         }))
@@ -298,6 +322,21 @@ impl Dataset {
             Images::Idx(set) => Ok(set.pixels(id)),
             Images::Folder(folder) => folder.pixels(id, scratch),
             Images::Records(records) => records.pixels(id, scratch),
+            Images::Shards(shards) => shards.pixels(id, scratch),
+        }
+    }
+}
+
+impl Dataset {
+    /// How many images may be damaged.
+    pub(crate) fn max_damaged(&self) -> u64 {
+        (self.0.max_damaged * self.len() as f64) as u64
+    }
+
+    /// Lets whoever reads these images later wait less, where that depends on us.
+    pub(crate) fn will_need(&self, ids: &[u64]) {
+        if let Images::Shards(shards) = &*self.0.images {
+            shards.will_need(ids.iter().map(|&idx| self.0.id(idx)));
         }
     }
 }

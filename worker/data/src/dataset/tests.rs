@@ -29,7 +29,7 @@ fn names(dataset: &Dataset) -> Vec<String> {
 fn source(root: &Path, test: Option<&str>) -> DataSource {
     let kind = DataKind::ImageFolder { train: "train".into(), test: test.map(PathBuf::from), channels: 3 };
     assert!(root.is_absolute());
-    DataSource { kind, limit: None, subset: None, mean: vec![0.5], std: vec![0.5] }
+    DataSource { kind, limit: None, subset: None, mean: vec![0.5], std: vec![0.5], max_damaged: 0.001 }
 }
 
 fn refusal(root: &Path, split: Split) -> Error {

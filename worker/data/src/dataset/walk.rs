@@ -10,11 +10,11 @@ const EXTENSIONS: [&str; 3] = ["jpg", "jpeg", "png"];
 
 /// One image file.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct ImageFile {
+pub(crate) struct ImageFile {
     /// Its path below the root.
-    pub(super) path: PathBuf,
+    pub(crate) path: PathBuf,
     /// Its length.
-    pub(super) size_bytes: u64,
+    pub(crate) size_bytes: u64,
 }
 
 /// What lies below a folder.

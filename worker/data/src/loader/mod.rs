@@ -10,9 +10,11 @@ use kindred_proto::recipe::View;
 
 use crate::{Batch, Dataset, Error, Pipeline, Plan};
 
+mod damaged;
 mod queue;
 mod worker;
 
+use damaged::Damaged;
 use queue::Queue;
 use worker::Recipe;
 
@@ -62,7 +64,12 @@ impl Loader {
         let plan = Plan::new(dataset.len(), global_batch, (rank, world_size), seed)?;
         let pipelines =
             (0..).zip(&views).map(|view| Pipeline::new(view, dataset.channels(), (&mean, &std), seed));
-        let recipe = Arc::new(Recipe { pipelines: pipelines.collect::<Result<_, Error>>()?, dataset, plan });
+        let recipe = Arc::new(Recipe {
+            pipelines: pipelines.collect::<Result<_, Error>>()?,
+            dataset,
+            plan,
+            damaged: Damaged::default(),
+        });
         let queue = Arc::new(Queue::new(config.start_step..config.end_step, config.prefetch_batches.max(1)));
         let mut loader = Loader { queue, threads: Vec::new() };
         for thread_idx in 0..config.n_threads.max(1) {

@@ -2,13 +2,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 
-use kindred_proto::recipe::View;
+use kindred_proto::recipe::{DataKind, DataSource, View};
 
 use super::queue::{Draft, Queue};
 use super::worker::{self, Recipe};
 use super::{Loader, LoaderConfig};
 use crate::testing::{folder, full_view, idx_set, open_folder, plain_view};
-use crate::{Batch, Dataset, Error, Pipeline, Plan, ViewBatch};
+use crate::{Batch, Dataset, Error, Pipeline, Plan, Split, ViewBatch};
 
 fn config(
     dataset: &Dataset,
@@ -135,6 +135,36 @@ fn the_first_of_two_errors_of_a_batch_is_given() {
 }
 
 #[test]
+fn damaged_images_are_replaced_alike_up_to_the_share_that_is_allowed() {
+    let root = folder(24, (6, 6));
+    let open = |max_damaged| {
+        let kind = DataKind::ImageFolder { train: root.path().to_owned(), test: None, channels: 3 };
+        let source =
+            DataSource { kind, limit: None, subset: None, mean: vec![0.5], std: vec![0.5], max_damaged };
+        Dataset::open(&source, root.path(), Split::Train).expect("opens").expect("a training set")
+    };
+    for name in ["003.png", "004.png"] {
+        std::fs::write(root.path().join(name), b"no image").expect("writes");
+    }
+    let dataset = open(0.1);
+    let step =
+        |place, threads| all(LoaderConfig { end_step: 1, ..config(&dataset, place, threads) }).remove(0);
+    let whole = step((0, 1), (1, 1));
+    assert_eq!(whole, step((0, 1), (3, 2)));
+    for rank in 0..2 {
+        let half = step((rank, 2), (2, 1));
+        let range = rank as usize * 12..(rank as usize + 1) * 12;
+        assert_eq!(half.sample_ids, whole.sample_ids[range.clone()]);
+        let n_values = half.views[0].pixels.len() / 12;
+        assert_eq!(half.views[0].pixels, whole.views[0].pixels[range.start * n_values..range.end * n_values]);
+    }
+    let dataset = open(0.05);
+    let mut loader = Loader::start(config(&dataset, (0, 1), (1, 1))).expect("starts");
+    let error = loader.next().expect_err("two are too many").to_string();
+    assert!(error.ends_with("(2 of 24 images are damaged, more than `data.max_damaged` allows)"), "{error}");
+}
+
+#[test]
 fn no_more_batches_than_asked_for_are_made_ahead() {
     let queue = Queue::new(0..50, 3);
     let (n_begun, n_taken) = (AtomicU64::new(0), AtomicU64::new(0));
@@ -167,7 +197,7 @@ fn a_panic_becomes_an_error_of_its_step() {
     let pipeline = Pipeline::new((0, &plain_view(8)), 3, (&[0.5], &[0.5]), 7).expect("valid");
     let plan = Plan::new(8, 8, (0, 1), 7).expect("sizes fit");
     let queue = Queue::new(5..6, 1);
-    worker::run(&queue, &Recipe { dataset, plan, pipelines: vec![pipeline] });
+    worker::run(&queue, &Recipe { dataset, plan, pipelines: vec![pipeline], damaged: Default::default() });
     let error = queue.take().expect_err("the thread panicked");
     assert!(
         matches!(&error, Error::Panicked { step: 5, message } if message.contains("buffer of its size")),

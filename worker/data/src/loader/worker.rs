@@ -4,7 +4,10 @@ use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Mutex;
 
+use super::damaged::Damaged;
 use super::queue::{Chunk, Draft, Queue, lock};
+use crate::dataset::Pixels;
+use crate::view::Work;
 use crate::{Dataset, Error, Pipeline, Plan, ViewBatch, ViewScratch};
 
 /// All that a batch follows from, but its step.
@@ -13,6 +16,7 @@ pub(super) struct Recipe {
     pub(super) dataset: Dataset,
     pub(super) plan: Plan,
     pub(super) pipelines: Vec<Pipeline>,
+    pub(super) damaged: Damaged,
 }
 
 /// Prepares images until the queue has no more.
@@ -32,6 +36,7 @@ pub(super) fn run(queue: &Queue, recipe: &Recipe) {
 impl Recipe {
     fn begin(&self, step: u64, spare: &mut Vec<ViewBatch>) -> Draft {
         let sample_ids = self.plan.sample_ids(step);
+        self.dataset.will_need(&sample_ids);
         let view = |pipeline: &Pipeline| {
             let (size, patches, channels) = (pipeline.size(), pipeline.n_patches(), self.dataset.channels());
             let fits = |view: &ViewBatch| view.pixels.len() == sample_ids.len() * pipeline.n_values();
@@ -45,22 +50,39 @@ impl Recipe {
 
     /// Makes all views of the images of a chunk: each image is decoded once.
     fn fill(&self, chunk: &Chunk, queue: &Queue, scratch: &mut ViewScratch) -> Result<(), (usize, Error)> {
-        let ViewScratch { decode, work } = scratch;
         let draft = &chunk.draft;
         for at in chunk.range.clone() {
             if queue.is_closed() {
                 return Ok(());
             }
-            let sample = draft.sample_ids[at];
-            let image = self.dataset.pixels(sample, decode).map_err(|error| (at, error))?;
-            for (pipeline, view) in self.pipelines.iter().zip(&draft.views) {
-                pipeline.prepare(image, (draft.epoch, sample), work);
-                let pixels = &mut lock(view).pixels;
-                pixels.resize(draft.sample_ids.len() * pipeline.n_values(), 0.0);
-                pipeline.write(work, &mut pixels[at * pipeline.n_values()..][..pipeline.n_values()]);
-            }
+            self.make(draft, at, scratch).map_err(|error| (at, error))?;
         }
         Ok(())
+    }
+
+    /// Makes all views of one image, or of the one that stands in for it where its file is damaged.
+    fn make(&self, draft: &Draft, at: usize, scratch: &mut ViewScratch) -> Result<(), Error> {
+        let ViewScratch { decode, work } = scratch;
+        let sample = draft.sample_ids[at];
+        let mut source = sample;
+        loop {
+            match self.dataset.pixels(source, decode) {
+                Ok(image) => {
+                    self.write(image, sample, (draft, at), work);
+                    return Ok(());
+                }
+                Err(error) => source = self.damaged.replace(&self.dataset, source, error)?,
+            }
+        }
+    }
+
+    fn write(&self, image: Pixels<'_>, sample: u64, (draft, at): (&Draft, usize), work: &mut Work) {
+        for (pipeline, view) in self.pipelines.iter().zip(&draft.views) {
+            pipeline.prepare(image, (draft.epoch, sample), work);
+            let pixels = &mut lock(view).pixels;
+            pixels.resize(draft.sample_ids.len() * pipeline.n_values(), 0.0);
+            pipeline.write(work, &mut pixels[at * pipeline.n_values()..][..pipeline.n_values()]);
+        }
     }
 }
 

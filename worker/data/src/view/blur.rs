@@ -6,6 +6,7 @@
 
 use kindred_proto::recipe::GaussianBlur;
 
+use super::lanes::{Kernel, Wide};
 use super::weigh::weigh;
 use crate::philox::Stream;
 
@@ -32,14 +33,29 @@ pub(super) fn blur(planes: &mut [f32], size: usize, sigma: f64, scratch: &mut Bl
     let radius = ((3.0 * sigma).ceil() as usize).min(size - 1);
     set_kernel(&mut scratch.kernel, radius, sigma);
     scratch.row.resize(size + 2 * radius, 0.0);
-    for plane in planes.chunks_exact_mut(size * size) {
-        scratch.plane.clear();
-        scratch.plane.extend_from_slice(plane);
-        for (y, output) in plane.chunks_exact_mut(size).enumerate() {
-            let source = |tap: usize| &scratch.plane[mirror(y + tap, radius, size) * size..][..size];
-            weigh(&scratch.kernel, source, &mut scratch.row[radius..radius + size]);
-            mirror_borders(&mut scratch.row, radius);
-            weigh(&scratch.kernel, |tap| &scratch.row[tap..tap + size], output);
+    Blur { planes, size, radius, scratch }.dispatch();
+}
+
+struct Blur<'a> {
+    planes: &'a mut [f32],
+    size: usize,
+    radius: usize,
+    scratch: &'a mut BlurScratch,
+}
+
+impl Kernel for Blur<'_> {
+    #[inline(always)]
+    fn run(self, _: Option<Wide>) {
+        let Blur { planes, size, radius, scratch } = self;
+        for plane in planes.chunks_exact_mut(size * size) {
+            scratch.plane.clear();
+            scratch.plane.extend_from_slice(plane);
+            for (y, output) in plane.chunks_exact_mut(size).enumerate() {
+                let source = |tap: usize| &scratch.plane[mirror(y + tap, radius, size) * size..][..size];
+                weigh(&scratch.kernel, source, &mut scratch.row[radius..radius + size]);
+                mirror_borders(&mut scratch.row, radius);
+                weigh(&scratch.kernel, |tap| &scratch.row[tap..tap + size], output);
+            }
         }
     }
 }

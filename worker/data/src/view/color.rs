@@ -9,13 +9,14 @@
 
 use kindred_proto::recipe::{ColorJitter, View};
 
+use super::lanes::{Kernel, Wide};
 use super::{Draws, Op};
 use crate::philox::Stream;
 
 /// Pixels of a tile: three planes of it fit into 12 KiB.
 const TILE: usize = 1024;
 /// Sums that run side by side; their order of addition is fixed, so that all machines agree to the bit.
-const LANES: usize = 16;
+const LANES: usize = 64;
 
 /// One operation, with its factor.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -62,20 +63,59 @@ impl ColorOps {
 
     /// Runs all operations on planes in [0, 1].
     pub(super) fn run(&self, planes: &mut [f32], channels: usize) {
-        let contrast_at = self.ops.iter().position(|op| matches!(op, Some(ColorOp::Contrast(_))));
-        let (before, after) = self.ops.split_at(contrast_at.unwrap_or(0));
+        if self.ops.iter().any(Option::is_some) {
+            Change { ops: self.ops, planes, channels }.dispatch();
+        }
+    }
+
+    /// Whether all channels are alike afterwards.
+    pub(super) fn end_in_grey(&self) -> bool {
+        self.ops[4].is_some()
+    }
+}
+
+#[cfg(test)]
+impl ColorOps {
+    /// One operation.
+    pub(super) fn only(op: ColorOp) -> ColorOps {
+        ColorOps { ops: [Some(op), None, None, None, None] }
+    }
+}
+
+struct Change<'a> {
+    ops: [Option<ColorOp>; 5],
+    planes: &'a mut [f32],
+    channels: usize,
+}
+
+impl Kernel for Change<'_> {
+    #[inline(always)]
+    fn run(self, _: Option<Wide>) {
+        let Change { ops, planes, channels } = self;
+        let contrast_at = ops.iter().position(|op| matches!(op, Some(ColorOp::Contrast(_))));
+        let (before, after) = ops.split_at(contrast_at.unwrap_or(0));
         let mut mean = 0.0;
         if contrast_at.is_some() {
             let mut sum = 0.0;
-            for_each_tile(planes, channels, |tile| {
-                before.iter().flatten().for_each(|op| op.run(tile, 0.0));
-                sum += f64::from(luma_sum(tile));
-            });
+            for at in (0..planes.len() / channels).step_by(TILE) {
+                let mut tile = Tile::new(planes, channels, at);
+                run_all(before, &mut tile, 0.0);
+                sum += f64::from(luma_sum(&tile));
+            }
             mean = (sum / (planes.len() / channels) as f64) as f32;
         }
         if after.iter().any(Option::is_some) {
-            for_each_tile(planes, channels, |tile| after.iter().flatten().for_each(|op| op.run(tile, mean)));
+            for at in (0..planes.len() / channels).step_by(TILE) {
+                run_all(after, &mut Tile::new(planes, channels, at), mean);
+            }
         }
+    }
+}
+
+#[inline(always)]
+fn run_all(ops: &[Option<ColorOp>], tile: &mut Tile<'_>, mean: f32) {
+    for op in ops.iter().flatten() {
+        op.run(tile, mean);
     }
 }
 
@@ -109,108 +149,195 @@ enum Tile<'a> {
     Rgb([&'a mut [f32]; 3]),
 }
 
-fn for_each_tile(planes: &mut [f32], channels: usize, mut run: impl FnMut(&mut Tile<'_>)) {
-    if channels == 1 {
-        return planes.chunks_mut(TILE).for_each(|grey| run(&mut Tile::Grey(grey)));
-    }
-    let (red, rest) = planes.split_at_mut(planes.len() / 3);
-    let (green, blue) = rest.split_at_mut(red.len());
-    let tiles = red.chunks_mut(TILE).zip(green.chunks_mut(TILE)).zip(blue.chunks_mut(TILE));
-    tiles.for_each(|((red, green), blue)| run(&mut Tile::Rgb([red, green, blue])));
-}
-
 impl ColorOp {
+    #[inline(always)]
     fn run(self, tile: &mut Tile<'_>, mean: f32) {
         match (self, tile) {
-            (ColorOp::Brightness(factor), tile) => tile.each(|value| blend(value, 0.0, factor)),
-            (ColorOp::Contrast(factor), tile) => tile.each(|value| blend(value, mean, factor)),
-            (ColorOp::Saturation(factor), Tile::Rgb(rgb)) => each_pixel(rgb, |pixel| saturate(pixel, factor)),
-            (ColorOp::Hue(turn), Tile::Rgb(rgb)) => {
-                let sixths = 6.0 * (turn - turn.floor());
-                each_pixel(rgb, |pixel| shift_hue(pixel, sixths));
-            }
-            (ColorOp::Grayscale, Tile::Rgb(rgb)) => each_pixel(rgb, |pixel| [luma(pixel); 3]),
+            (ColorOp::Brightness(factor), tile) => tile.blend(0.0, factor),
+            (ColorOp::Contrast(factor), tile) => tile.blend(mean, factor),
+            (ColorOp::Saturation(factor), Tile::Rgb(rgb)) => saturate(rgb, factor),
+            (ColorOp::Hue(turn), Tile::Rgb(rgb)) => shift_hue(rgb, 6.0 * (turn - turn.floor())),
+            (ColorOp::Grayscale, Tile::Rgb(rgb)) => remove_color(rgb),
             (ColorOp::Saturation(_) | ColorOp::Hue(_) | ColorOp::Grayscale, Tile::Grey(_)) => {}
         }
     }
 }
 
-impl Tile<'_> {
-    fn each(&mut self, change: impl Fn(f32) -> f32) {
-        let change = |plane: &mut [f32]| plane.iter_mut().for_each(|value| *value = change(*value));
+impl<'a> Tile<'a> {
+    /// The pixels from `at` on.
+    #[inline(always)]
+    fn new(planes: &'a mut [f32], channels: usize, at: usize) -> Tile<'a> {
+        if channels == 1 {
+            let end = planes.len().min(at + TILE);
+            return Tile::Grey(&mut planes[at..end]);
+        }
+        let n_pixels = planes.len() / 3;
+        let range = at..n_pixels.min(at + TILE);
+        let (red, rest) = planes.split_at_mut(n_pixels);
+        let (green, blue) = rest.split_at_mut(n_pixels);
+        Tile::Rgb([&mut red[range.clone()], &mut green[range.clone()], &mut blue[range]])
+    }
+
+    #[inline(always)]
+    fn blend(&mut self, other: f32, factor: f32) {
         match self {
-            Tile::Grey(grey) => change(grey),
-            Tile::Rgb(rgb) => rgb.iter_mut().for_each(|plane| change(plane)),
+            Tile::Grey(grey) => blend_plane(grey, other, factor),
+            Tile::Rgb([red, green, blue]) => {
+                blend_plane(red, other, factor);
+                blend_plane(green, other, factor);
+                blend_plane(blue, other, factor);
+            }
         }
     }
 }
 
-fn each_pixel([red, green, blue]: &mut [&mut [f32]; 3], change: impl Fn([f32; 3]) -> [f32; 3]) {
-    for ((red, green), blue) in red.iter_mut().zip(green.iter_mut()).zip(blue.iter_mut()) {
-        [*red, *green, *blue] = change([*red, *green, *blue]);
+#[inline(always)]
+fn blend_plane(plane: &mut [f32], other: f32, factor: f32) {
+    for value in plane {
+        *value = blend(*value, other, factor);
     }
 }
 
+#[inline(always)]
+fn saturate([red, green, blue]: &mut [&mut [f32]; 3], factor: f32) {
+    for ((red, green), blue) in red.iter_mut().zip(green.iter_mut()).zip(blue.iter_mut()) {
+        let grey = luma([*red, *green, *blue]);
+        (*red, *green, *blue) =
+            (blend(*red, grey, factor), blend(*green, grey, factor), blend(*blue, grey, factor));
+    }
+}
+
+/// Turns the hue by `sixths` in [0, 6).
+#[inline(always)]
+fn shift_hue([red, green, blue]: &mut [&mut [f32]; 3], sixths: f32) {
+    for ((red, green), blue) in red.iter_mut().zip(green.iter_mut()).zip(blue.iter_mut()) {
+        let hue = Hue::of([*red, *green, *blue], sixths);
+        (*red, *green, *blue) = (hue.channel(4.0), hue.channel(2.0), hue.channel(0.0));
+    }
+}
+
+#[inline(always)]
+fn remove_color([red, green, blue]: &mut [&mut [f32]; 3]) {
+    for ((red, green), blue) in red.iter_mut().zip(green.iter_mut()).zip(blue.iter_mut()) {
+        let grey = luma([*red, *green, *blue]);
+        (*red, *green, *blue) = (grey, grey, grey);
+    }
+}
+
+#[inline(always)]
 fn luma([red, green, blue]: [f32; 3]) -> f32 {
     0.299 * red + 0.587 * green + 0.114 * blue
 }
 
+#[inline(always)]
 fn blend(value: f32, other: f32, factor: f32) -> f32 {
     (factor * value + (1.0 - factor) * other).clamp(0.0, 1.0)
 }
 
-fn saturate(pixel: [f32; 3], factor: f32) -> [f32; 3] {
-    let grey = luma(pixel);
-    pixel.map(|value| blend(value, grey, factor))
+/// A turned hue with HSV's saturation and value. Without branches: each channel is
+/// `max - range * clamp(min(k, 4 - k), 0, 1)`, with k in [0, 6) its place on the circle. All that is multiplied by the range
+/// here, so that nothing is divided.
+struct Hue {
+    max: f32,
+    range: f32,
+    place: f32,
 }
 
-/// Turns the hue by `sixths` in [0, 6), keeping HSV's saturation and value. Without branches: each channel is
-/// `max - (max - min) * clamp(min(k, 4 - k), 0, 1)`, with k in [0, 6) its place on the circle.
-fn shift_hue([red, green, blue]: [f32; 3], sixths: f32) -> [f32; 3] {
-    let max = red.max(green).max(blue);
-    let range = max - red.min(green).min(blue);
-    let per_range = if range > 0.0 { 1.0 / range } else { 0.0 };
-    let hue = if max == red {
-        (green - blue) * per_range
-    } else if max == green {
-        2.0 + (blue - red) * per_range
-    } else {
-        4.0 + (red - green) * per_range
-    };
-    let hue = wrap(hue + 1.0 + sixths);
-    [4.0, 2.0, 0.0].map(|offset| {
-        let k = wrap(hue + offset);
-        max - range * k.min(4.0 - k).clamp(0.0, 1.0)
-    })
+impl Hue {
+    #[inline(always)]
+    fn of([red, green, blue]: [f32; 3], sixths: f32) -> Hue {
+        let max = greater(greater(red, green), blue);
+        let range = max - less(less(red, green), blue);
+        let place = if max == red {
+            green - blue
+        } else if max == green {
+            2.0 * range + (blue - red)
+        } else {
+            4.0 * range + (red - green)
+        };
+        Hue { max, range, place: wrap(place + (1.0 + sixths) * range, 6.0 * range) }
+    }
+
+    #[inline(always)]
+    fn channel(&self, offset: f32) -> f32 {
+        let k = wrap(self.place + offset * self.range, 6.0 * self.range);
+        self.max - less(greater(less(k, 4.0 * self.range - k), 0.0), self.range)
+    }
 }
 
-/// Brings a place below 12 on the circle of six back into [0, 6).
-fn wrap(place: f32) -> f32 {
-    if place >= 6.0 { place - 6.0 } else { place }
+/// The greater of two numbers: one instruction, since it need not say what comes of those that are none.
+#[inline(always)]
+fn greater(a: f32, b: f32) -> f32 {
+    if a > b { a } else { b }
 }
 
+/// The lesser of two numbers.
+#[inline(always)]
+fn less(a: f32, b: f32) -> f32 {
+    if a < b { a } else { b }
+}
+
+/// Brings a place below two circles back into one.
+#[inline(always)]
+fn wrap(place: f32, circle: f32) -> f32 {
+    if place >= circle { place - circle } else { place }
+}
+
+#[inline(always)]
 fn luma_sum(tile: &Tile<'_>) -> f32 {
     let mut sums = [0.0; LANES];
     match tile {
-        Tile::Grey(grey) => add_lanes(&mut sums, grey, 1.0),
-        Tile::Rgb([red, green, blue]) => {
-            add_lanes(&mut sums, red, 0.299);
-            add_lanes(&mut sums, green, 0.587);
-            add_lanes(&mut sums, blue, 0.114);
-        }
+        Tile::Grey(grey) => add_lanes(&mut sums, grey),
+        Tile::Rgb([red, green, blue]) => add_lumas(&mut sums, [red, green, blue]),
     }
     sums.iter().sum()
 }
 
-fn add_lanes(sums: &mut [f32; LANES], values: &[f32], weight: f32) {
-    for chunk in values.chunks(LANES) {
-        sums.iter_mut().zip(chunk).for_each(|(sum, value)| *sum += weight * value);
+#[inline(always)]
+fn add_lanes(sums: &mut [f32; LANES], values: &[f32]) {
+    let mut held = *sums;
+    let (chunks, rest) = values.as_chunks::<LANES>();
+    for chunk in chunks {
+        for (sum, value) in held.iter_mut().zip(chunk) {
+            *sum += value;
+        }
+    }
+    *sums = held;
+    sums.iter_mut().zip(rest).for_each(|(sum, value)| *sum += value);
+}
+
+#[inline(always)]
+fn add_lumas(sums: &mut [f32; LANES], [red, green, blue]: [&[f32]; 3]) {
+    let mut held = *sums;
+    let chunks =
+        red.as_chunks::<LANES>().0.iter().zip(green.as_chunks::<LANES>().0).zip(blue.as_chunks::<LANES>().0);
+    for ((red, green), blue) in chunks {
+        for (((sum, red), green), blue) in held.iter_mut().zip(red).zip(green).zip(blue) {
+            *sum += luma([*red, *green, *blue]);
+        }
+    }
+    *sums = held;
+    for at in red.len() / LANES * LANES..red.len() {
+        sums[at % LANES] += luma([red[at], green[at], blue[at]]);
     }
 }
 
 /// Inverts the values at or above `threshold`.
 pub(super) fn solarize(planes: &mut [f32], threshold: f32) {
-    planes.iter_mut().for_each(|value| *value = if *value >= threshold { 1.0 - *value } else { *value });
+    Invert { planes, threshold }.dispatch();
+}
+
+struct Invert<'a> {
+    planes: &'a mut [f32],
+    threshold: f32,
+}
+
+impl Kernel for Invert<'_> {
+    #[inline(always)]
+    fn run(self, _: Option<Wide>) {
+        let invert = |value: f32| if value >= self.threshold { 1.0 - value } else { value };
+        self.planes.iter_mut().for_each(|value| *value = invert(*value));
+    }
 }
 
 #[cfg(test)]

@@ -21,10 +21,12 @@ mod blur;
 mod bytes;
 mod color;
 mod crop;
+mod lanes;
 mod output;
 mod rand_augment;
 mod resize;
 mod space;
+mod taps;
 mod weigh;
 
 use blur::BlurScratch;
@@ -178,10 +180,16 @@ impl Pipeline {
     /// Runs all that keeps the image's place, in RGB or grey.
     fn change_colors(&self, draws: Draws, channels: usize, work: &mut Work) {
         let (view, size) = (&self.view, self.view.crop.size as usize);
-        ColorOps::draw(view, channels, draws).run(&mut work.planes, channels);
+        let ops = ColorOps::draw(view, channels, draws);
+        ops.run(&mut work.planes, channels);
         if let Some(sigma) = view.blur.as_ref().and_then(|blur| blur::draw(blur, &mut draws.stream(Op::Blur)))
         {
-            blur::blur(&mut work.planes, size, sigma, &mut work.blur);
+            let (first, others) = work.planes.split_at_mut(size * size);
+            blur::blur(first, size, sigma, &mut work.blur);
+            match ops.end_in_grey() {
+                true => others.chunks_exact_mut(size * size).for_each(|plane| plane.copy_from_slice(first)),
+                false => blur::blur(others, size, sigma, &mut work.blur),
+            }
         }
         if let Some(solarize) = &view.solarize
             && draws.stream(Op::Solarize).chance(solarize.probability)
@@ -242,5 +250,7 @@ impl PlainScratch {
     }
 }
 
+#[cfg(test)]
+mod parity;
 #[cfg(test)]
 mod tests;

@@ -1,6 +1,7 @@
 //! The last step of a view: mirror, normalise, and write as pixels of channels.
 
 use super::Window;
+use super::lanes::{Kernel, Wide};
 use crate::Error;
 
 /// Subtracts the mean and divides by the standard deviation, per channel.
@@ -42,37 +43,66 @@ impl Normalize {
         mirrored: bool,
         output: &mut [f32],
     ) {
-        let (channels, width) = (self.channels(), window.width as usize);
-        assert_eq!(planes.len(), size * size * channels, "a view is written to a buffer of its size");
-        for (y, row) in output.chunks_exact_mut(width * channels).enumerate() {
-            let start = (window.top as usize + y) * size + window.left as usize;
-            let plane_row = |channel: usize| &planes[channel * size * size + start..][..width];
-            match self.factors[..] {
-                [(scale, shift)] => {
-                    row.iter_mut().zip(plane_row(0)).for_each(|(out, value)| *out = scale * value + shift)
-                }
+        assert_eq!(planes.len(), size * size * self.channels(), "a view is written to a buffer of its size");
+        Write { factors: &self.factors, planes, size, window, mirrored, output }.dispatch();
+    }
+}
+
+struct Write<'a> {
+    factors: &'a [(f32, f32)],
+    planes: &'a [f32],
+    size: usize,
+    window: Window,
+    mirrored: bool,
+    output: &'a mut [f32],
+}
+
+impl Kernel for Write<'_> {
+    #[inline(always)]
+    fn run(self, wide: Option<Wide>) {
+        let width = self.window.width as usize;
+        for (y, row) in self.output.chunks_exact_mut(width * self.factors.len()).enumerate() {
+            let start = (self.window.top as usize + y) * self.size + self.window.left as usize;
+            let plane_row = |channel: usize| &self.planes[channel * self.size * self.size + start..][..width];
+            match *self.factors {
+                [(scale, shift)] => write_grey(plane_row(0), (scale, shift), self.mirrored, row),
                 [red, green, blue] => {
-                    let pixels = plane_row(0).iter().zip(plane_row(1)).zip(plane_row(2));
-                    for (out, ((r, g), b)) in row.chunks_exact_mut(3).zip(pixels) {
-                        out[0] = red.0 * r + red.1;
-                        out[1] = green.0 * g + green.1;
-                        out[2] = blue.0 * b + blue.1;
-                    }
+                    let planes = [0, 1, 2].map(plane_row);
+                    write_pixels(wide, planes, [red, green, blue], self.mirrored, row);
                 }
                 _ => unreachable!("images have 1 or 3 channels"),
-            }
-            if mirrored {
-                mirror(row, channels);
             }
         }
     }
 }
 
-/// Reverses the pixels of a row.
-fn mirror(row: &mut [f32], channels: usize) {
-    row.reverse();
-    if channels > 1 {
-        row.chunks_exact_mut(channels).for_each(<[f32]>::reverse);
+#[inline(always)]
+fn write_grey(values: &[f32], (scale, shift): (f32, f32), mirrored: bool, row: &mut [f32]) {
+    row.iter_mut().zip(values).for_each(|(out, value)| *out = scale * value + shift);
+    if mirrored {
+        row.reverse();
+    }
+}
+
+#[inline(always)]
+fn write_pixels(
+    wide: Option<Wide>,
+    planes: [&[f32]; 3],
+    factors: [(f32, f32); 3],
+    mirrored: bool,
+    row: &mut [f32],
+) {
+    let n_done = match wide {
+        Some(wide) => wide.merge(planes, factors, mirrored, row),
+        None => 0,
+    };
+    let width = planes[0].len();
+    for (x, pixel) in row.as_chunks_mut::<3>().0.iter_mut().enumerate().skip(n_done) {
+        let x = if mirrored { width - 1 - x } else { x };
+        *pixel = [0, 1, 2].map(|channel| {
+            let (scale, shift) = factors[channel];
+            scale * planes[channel][x] + shift
+        });
     }
 }
 
@@ -90,6 +120,22 @@ mod tests {
         assert_eq!(output, [-1.0, 0.1, 0.0, 0.0, 0.2, 0.0, 1.0, 0.3, 1.0, 0.0, 0.4, 2.0]);
         normalize.write((&planes, 2), Window::whole(2), true, &mut output);
         assert_eq!(output, [0.0, 0.2, 0.0, -1.0, 0.1, 0.0, 0.0, 0.4, 2.0, 1.0, 0.3, 1.0]);
+    }
+
+    #[test]
+    fn plain_loops_give_the_bits_of_wide_registers() {
+        let factors =
+            Normalize::new(3, &[0.485, 0.456, 0.406], &[0.229, 0.224, 0.225]).expect("valid").factors;
+        let planes: Vec<f32> = (0..3 * 70 * 70).map(|at| (at * 7919 % 1009) as f32 / 1008.0).collect();
+        for (mirrored, width) in [(false, 70), (true, 70), (true, 37), (false, 16), (true, 5)] {
+            let window = Window { left: 70 - width, top: 70 - width, width, height: width };
+            let n_values = 3 * width as usize * width as usize;
+            let (mut wide, mut plain) = (vec![0.0; n_values], vec![0.0; n_values]);
+            let (factors, planes) = (&factors[..], &planes[..]);
+            Write { factors, planes, size: 70, window, mirrored, output: &mut wide }.dispatch();
+            Write { factors, planes, size: 70, window, mirrored, output: &mut plain }.run(None);
+            assert!(wide == plain, "{width} mirrored {mirrored}");
+        }
     }
 
     #[test]

@@ -4,94 +4,94 @@
 //! `antialias=True`; when it grows, this is plain bilinear interpolation. The window is cut first, so that no pixel beyond
 //! it matters. Sums are f32; Pillow rounds to bytes after each of the two passes, which differs by at most 1/255.
 //!
-//! Columns first, then rows: the first pass runs along whole rows of bytes, whatever their channels.
+//! Each row of the window is split by channel and scaled in width; of such rows those are kept that the next row of the
+//! result is a sum of.
 
 use super::Window;
+use super::lanes::{Kernel, Wide};
+use super::taps::Taps;
 use super::weigh::weigh;
 use crate::dataset::Pixels;
 
 /// Scales windows, reusing its buffers.
 #[derive(Debug, Default)]
 pub(crate) struct Resizer {
-    columns: Taps,
-    rows: Taps,
-    /// One row of the window, scaled in height only.
+    across: Taps,
+    down: Taps,
+    /// One row of the window, by channel; zeros follow each channel.
     row: Vec<f32>,
-}
-
-/// For each output position, the first input position and the weights of those that follow.
-#[derive(Debug, Default)]
-struct Taps {
-    starts: Vec<usize>,
-    /// As many for each output position.
-    weights: Vec<f32>,
-    n_taps: usize,
+    /// The newest rows that are scaled in width, by channel.
+    ring: Vec<f32>,
+    /// Where the rows that are summed lie in `ring`.
+    places: Vec<usize>,
 }
 
 impl Resizer {
     /// Scales `window` of `image` to `size` x `size`, into one plane per channel.
     pub(crate) fn resize(&mut self, image: Pixels<'_>, window: Window, size: u32, planes: &mut Vec<f32>) {
-        self.columns.set(window.height, size, 1.0 / 255.0);
-        self.rows.set(window.width, size, 1.0);
+        self.across.set(window.width, size, 1.0);
+        self.across.set_blocks();
+        self.down.set(window.height, size, 1.0 / 255.0);
         planes.resize(size as usize * size as usize * image.channels as usize, 0.0);
         match image.channels {
-            1 => self.scale::<1>(image, window, planes),
-            _ => self.scale::<3>(image, window, planes),
+            1 => Scale::<1> { resizer: self, image, window, planes }.dispatch(),
+            _ => Scale::<3> { resizer: self, image, window, planes }.dispatch(),
         }
     }
+}
 
-    fn scale<const CHANNELS: usize>(&mut self, image: Pixels<'_>, window: Window, planes: &mut [f32]) {
-        let n_values = window.width as usize * CHANNELS;
-        self.row.resize(n_values, 0.0);
-        let size = self.rows.starts.len();
-        for (y, (top, weights)) in self.columns.iter().enumerate() {
-            let source = |tap: usize| {
-                let pixel = (window.top as usize + top + tap) * image.width as usize + window.left as usize;
-                &image.bytes[pixel * CHANNELS..][..n_values]
-            };
-            weigh(weights, source, &mut self.row);
-            let (row, _) = self.row.as_chunks::<CHANNELS>();
-            for (x, (left, weights)) in self.rows.iter().enumerate() {
-                let pixel = weigh_pixels(weights, &row[left..left + weights.len()]);
-                for (channel, value) in pixel.into_iter().enumerate() {
-                    planes[(channel * size + y) * size + x] = value;
-                }
+struct Scale<'a, const CHANNELS: usize> {
+    resizer: &'a mut Resizer,
+    image: Pixels<'a>,
+    window: Window,
+    planes: &'a mut [f32],
+}
+
+impl<const CHANNELS: usize> Kernel for Scale<'_, CHANNELS> {
+    #[inline(always)]
+    fn run(self, wide: Option<Wide>) {
+        let Resizer { across, down, row, ring, places } = self.resizer;
+        let (width, size) = (self.window.width as usize, down.starts.len());
+        let (padded, n_kept) = (width + Taps::PADDING, down.n_taps);
+        row.clear();
+        row.resize(padded * CHANNELS, 0.0);
+        ring.resize(n_kept * size * CHANNELS, 0.0);
+        let mut next = 0;
+        for (y, (top, weights)) in down.iter().enumerate() {
+            for source in next.max(top)..top + n_kept {
+                let pixel = (self.window.top as usize + source) * self.image.width as usize;
+                let start = (pixel + self.window.left as usize) * CHANNELS;
+                split::<CHANNELS>(wide, &self.image.bytes[start..][..width * CHANNELS], row, padded);
+                let scaled = &mut ring[source % n_kept * size * CHANNELS..][..size * CHANNELS];
+                across.apply::<CHANNELS>(wide, row, scaled);
+            }
+            next = top + n_kept;
+            places.clear();
+            places.extend((top..next).map(|source| source % n_kept * size * CHANNELS));
+            for channel in 0..CHANNELS {
+                let source = |tap: usize| &ring[places[tap] + channel * size..][..size];
+                weigh(weights, source, &mut self.planes[(channel * size + y) * size..][..size]);
             }
         }
     }
 }
 
-/// Sums pixels, one per weight.
-fn weigh_pixels<const CHANNELS: usize>(weights: &[f32], pixels: &[[f32; CHANNELS]]) -> [f32; CHANNELS] {
-    let mut sums = [0.0; CHANNELS];
-    for (weight, pixel) in weights.iter().zip(pixels) {
-        sums.iter_mut().zip(pixel).for_each(|(sum, value)| *sum += weight * value);
+/// Writes pixels as floats by channel, each channel's at a multiple of `padded`.
+#[inline(always)]
+fn split<const CHANNELS: usize>(wide: Option<Wide>, bytes: &[u8], row: &mut [f32], padded: usize) {
+    if CHANNELS == 1 {
+        row.iter_mut().zip(bytes).for_each(|(value, &byte)| *value = f32::from(byte));
+        return;
     }
-    sums
-}
-
-impl Taps {
-    /// Sets the triangle filter that scales `n_in` positions to `n_out`, with weights that sum to `total`.
-    fn set(&mut self, n_in: u32, n_out: u32, total: f64) {
-        let scale = f64::from(n_in) / f64::from(n_out);
-        let support = scale.max(1.0);
-        self.n_taps = ((2.0 * support).ceil() as usize).min(n_in as usize);
-        self.starts.clear();
-        self.weights.clear();
-        for at in 0..n_out {
-            let centre = (f64::from(at) + 0.5) * scale;
-            let start = ((centre - support + 0.5).max(0.0) as usize).min(n_in as usize - self.n_taps);
-            let taps = start..start + self.n_taps;
-            let weight = |tap: usize| (1.0 - ((tap as f64 + 0.5 - centre) / support).abs()).max(0.0);
-            let sum: f64 = taps.clone().map(weight).sum();
-            self.starts.push(start);
-            self.weights.extend(taps.map(|tap| (weight(tap) / sum * total) as f32));
-        }
-    }
-
-    /// The first input position and the weights of each output position.
-    fn iter(&self) -> impl Iterator<Item = (usize, &[f32])> {
-        self.starts.iter().copied().zip(self.weights.chunks_exact(self.n_taps))
+    let (red, rest) = row.split_at_mut(padded);
+    let (green, blue) = rest.split_at_mut(padded);
+    let n_done = match wide {
+        Some(wide) => wide.split(bytes, [&mut *red, &mut *green, &mut *blue]),
+        None => 0,
+    };
+    let values = red.iter_mut().zip(green).zip(blue).skip(n_done);
+    for (((red, green), blue), pixel) in values.zip(bytes.as_chunks::<3>().0.iter().skip(n_done)) {
+        [*red, *green, *blue] = pixel.map(f32::from);
     }
 }
 
@@ -151,6 +151,22 @@ mod tests {
             for (found, expected) in planes.iter().zip(oracle(image, window, size)) {
                 prop_assert!((f64::from(*found) - expected).abs() < 1e-5, "{found} for {expected}");
             }
+        }
+    }
+
+    #[test]
+    fn plain_loops_give_the_bits_of_wide_registers() {
+        let bytes = noise(300 * 90 * 3, 4);
+        let image = Pixels { width: 300, height: 90, channels: 3, bytes: &bytes };
+        for (left, width, size) in
+            [(0, 300, 224), (7, 60, 64), (1, 299, 96), (2, 290, 40), (0, 300, 18), (3, 5, 33)]
+        {
+            let window = Window { left, top: 3, width, height: 80 };
+            let (mut resizer, mut wide) = (Resizer::default(), Vec::new());
+            resizer.resize(image, window, size, &mut wide);
+            let mut plain = vec![0.0; wide.len()];
+            Scale::<3> { resizer: &mut resizer, image, window, planes: &mut plain }.run(None);
+            assert!(wide == plain, "{width} to {size}");
         }
     }
 
