@@ -28,7 +28,7 @@ use tonic::{
 };
 
 use crate::{
-    access::{Gate, Security, audit},
+    access::{Gate, Security, audit, oidc::Oidc},
     engine::Handle,
     rendezvous::Rendezvous,
 };
@@ -44,6 +44,7 @@ mod joining;
 mod nodes;
 mod page;
 mod probes;
+mod sign_in;
 mod streams;
 mod update;
 
@@ -74,6 +75,9 @@ pub enum Error {
     /// The audit events cannot be kept.
     #[error(transparent)]
     Audit(#[from] audit::Error),
+    /// The certificate of an identity provider's authority cannot be read.
+    #[error("sign-in: {0}")]
+    Oidc(String),
     /// No token can be made for the first admin.
     #[error("make the first token: {0}")]
     FirstToken(String),
@@ -96,7 +100,8 @@ pub async fn serve_secured(
 ) -> Result<(), Error> {
     let audit = audit::Audit::open(&security.audit_file).await?;
     first_token::make(&handle, &security).await?;
-    let gate = Gate::closed(handle.clone(), audit.clone());
+    let oidc = security.oidc.as_ref().map(Oidc::start).transpose().map_err(Error::Oidc)?;
+    let gate = Gate::closed(handle.clone(), audit.clone(), oidc);
     let server = Server::builder().tls_config(security.tls())?;
     let secured = Some(access::Secured { security, audit });
     serve_behind(gate, server, handle, secured, incoming(listener), shutdown).await

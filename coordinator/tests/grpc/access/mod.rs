@@ -1,4 +1,4 @@
-//! TLS, tokens, certificates and limits: who is let in, and what becomes of the rest.
+//! TLS, tokens, sign-in, certificates and limits: who is let in, and what becomes of the rest.
 
 mod events;
 mod fuzz;
@@ -9,3 +9,4 @@ mod projects;
 mod raw;
 mod roles;
 mod secured;
+mod sign_in;
