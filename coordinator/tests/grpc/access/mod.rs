@@ -4,6 +4,7 @@ mod events;
 mod fuzz;
 mod joining;
 mod limits;
+mod login;
 mod process;
 mod projects;
 mod raw;
