@@ -1,8 +1,8 @@
 //! Sign-in with OpenID Connect: tokens of providers that operators trust, beside Kindred's own.
 //!
-//! A token is checked here and nowhere else: which provider, that one of its keys signed it ([`jws`], [`keys`]), and what it says
-//! ([`claims`]). Nothing of it is stored; what a caller may do follows from the groups in the token that comes with the call. The keys are read
-//! beside the calls ([`issuer`]). No browser ever comes to the coordinator: the command line signs people in at their provider.
+//! A token is checked here and nowhere else: which provider, that one of its keys signed it (`jws`, `keys`), and what it says
+//! (`claims`). Nothing of it is stored; what a caller may do follows from the groups in the token that comes with the call. The keys are read
+//! beside the calls (`issuer`). No browser ever comes to the coordinator: the command line signs people in at their provider.
 
 mod claims;
 mod flaw;
