@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # What needs more time than `make test` has, or servers: 200 kills of a coordinator, 5 of a leader (PostgreSQL), 1,000 seeds of the simulation, an outage of 30 s,
-# 20 random faults, a long fuzz of every RPC, a Python client, methods on 4 ranks, checkpoints on S3, and the CUDA build, linked to the real NCCL, up to "no GPUs
-# found".
+# 20 random faults, a long fuzz of every RPC, a Python client, a real OpenID provider, methods on 4 ranks, checkpoints on S3, and the CUDA build, linked to the
+# real NCCL, up to "no GPUs found".
 set -euo pipefail
 
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -39,6 +39,9 @@ KINDRED_FUZZ_CASES=500 cargo test --workspace --locked --test grpc -- fuzz
 
 step "a Python client of the .proto files alone"
 deploy/python/client.sh
+
+step "sign-in at a real OpenID provider"
+deploy/oidc/sign_in.sh
 
 step "20 random faults on a live cluster"
 deploy/chaos.sh

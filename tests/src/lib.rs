@@ -3,10 +3,12 @@
 use std::path::PathBuf;
 
 pub mod cluster;
+pub mod issuer;
 pub mod logs;
 pub mod moves;
 pub mod postgres;
 pub mod processes;
+pub mod signer;
 
 /// Path of one of the project's programs, built in the same profile as this test.
 ///

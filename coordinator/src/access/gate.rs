@@ -25,13 +25,11 @@ use super::{
     authority,
     caller::Identity,
     limits::{Counts, Exceeded, Limits, OpenStream},
-    secret,
-    table::{self, Rule, Who},
+    oidc::Oidc,
+    permission, secret,
+    table::{self, Rule},
 };
-use crate::{
-    engine::Handle,
-    model::{Timestamp, access::ALL_PROJECTS},
-};
+use crate::{engine::Handle, model::Timestamp};
 
 type Request = http::Request<Body>;
 type Response = http::Response<Body>;
@@ -47,8 +45,8 @@ pub struct Gate {
 
 impl Gate {
     /// A gate that wants a token or a certificate with every call.
-    pub fn closed(handle: Handle, audit: Audit) -> Self {
-        Self { guard: Some(Arc::new(Guard { handle, audit, counts: Counts::default() })) }
+    pub fn closed(handle: Handle, audit: Audit, oidc: Option<Oidc>) -> Self {
+        Self { guard: Some(Arc::new(Guard { handle, audit, oidc, counts: Counts::default() })) }
     }
 
     /// Whom a call with this header would come from; it is not counted as one.
@@ -78,7 +76,7 @@ pub struct Gated<S> {
 
 impl<S> Service<Request> for Gated<S>
 where
-    S: Service<Request, Response = Response, Error = Infallible>,
+    S: Service<Request, Response = Response, Error = Infallible> + Clone + Send + 'static,
     S::Future: Send + 'static,
 {
     type Response = Response;
@@ -93,18 +91,20 @@ where
         let Some(guard) = self.guard.clone() else {
             return Box::pin(self.inner.call(request));
         };
-        let call = guard.look_at(&request);
-        let admission = match guard.admit(&call) {
-            Ok(admission) => admission,
-            Err(refusal) => {
-                let response = guard.refuse(&call, refusal).into_http();
-                return Box::pin(async move { Ok(response) });
-            }
-        };
-        request.extensions_mut().insert(call.caller.clone());
-        let answering = self.inner.call(request);
+        // The one that is ready is the one that is called.
+        let other = self.inner.clone();
+        let mut inner = std::mem::replace(&mut self.inner, other);
         Box::pin(async move {
-            let response = answering.await?;
+            if let Some(learning) = guard.learn_key(&request) {
+                learning.await;
+            }
+            let mut call = guard.look_at(&request);
+            let admission = match guard.admit(&mut call) {
+                Ok(admission) => admission,
+                Err(refusal) => return Ok(guard.refuse(&call, refusal).into_http()),
+            };
+            request.extensions_mut().insert(call.caller.clone());
+            let response = inner.call(request).await?;
             guard.note_answer(&call, &admission, &response);
             Ok(match admission.stream {
                 Some(stream) => response
@@ -121,7 +121,7 @@ struct Call {
     peer: String,
     caller: Caller,
     /// What was wrong with what it showed.
-    flaw: Option<&'static str>,
+    flaw: Option<String>,
 }
 
 /// A call that may go on.
@@ -145,27 +145,43 @@ impl From<Failure> for Refusal {
 struct Guard {
     handle: Handle,
     audit: Audit,
+    /// Who else may say who a caller is.
+    oidc: Option<Oidc>,
     counts: Counts,
 }
 
 impl Guard {
+    /// What is waited for before a call is looked at: the key of its token, where that is not known. It counts as a call of nobody, so that
+    /// whoever makes keys up is held up.
+    fn learn_key(self: &Arc<Self>, request: &Request) -> Option<impl Future<Output = ()> + Send + use<>> {
+        let oidc = self.oidc.as_ref()?;
+        let bearer = bearer(request).filter(|bearer| Oidc::is_one(bearer))?;
+        if oidc.knows_key_of(bearer) || self.counts.call(&address(&peer(request)), Limits::NOBODY).is_err() {
+            return None;
+        }
+        let (guard, bearer) = (self.clone(), bearer.to_owned());
+        Some(async move {
+            if let Some(oidc) = &guard.oidc {
+                oidc.learn(&bearer).await;
+            }
+        })
+    }
+
     fn look_at(&self, request: &Request) -> Call {
-        let extensions = request.extensions();
-        let peer = extensions.get::<TcpConnectInfo>().and_then(TcpConnectInfo::remote_addr);
         let (identity, flaw) = match self.identify(request) {
             Ok(identity) => (identity, None),
             Err(flaw) => (Identity::Nobody, Some(flaw)),
         };
         Call {
             path: request.uri().path().to_owned(),
-            peer: peer.map(|peer| peer.ip().to_string()).unwrap_or_default(),
+            peer: peer(request),
             caller: Caller::new(identity),
             flaw,
         }
     }
 
     /// A token goes before a certificate.
-    fn identify(&self, request: &Request) -> Result<Identity, &'static str> {
+    fn identify(&self, request: &Request) -> Result<Identity, String> {
         if let Some(header) = request.headers().get(http::header::AUTHORIZATION) {
             return self.user(header);
         }
@@ -177,19 +193,26 @@ impl Guard {
         let node = authority::node_of(leaf).ok_or("the node's certificate is over")?;
         match self.is_known(&node) {
             true => Ok(node),
-            false => Err("the node was expelled: let it join again with `kindred-worker --join`"),
+            false => Err("the node was expelled: let it join again with `kindred-worker --join`".to_owned()),
         }
     }
 
-    fn user(&self, header: &http::HeaderValue) -> Result<Identity, &'static str> {
-        let access = self.handle.access();
+    fn user(&self, header: &http::HeaderValue) -> Result<Identity, String> {
         let text = header.to_str().ok().and_then(|text| text.strip_prefix("Bearer "));
-        let (id, digest) = text.and_then(secret::read_bearer).ok_or("the token is not one of Kindred's")?;
+        let bearer = text.unwrap_or_default();
+        if Oidc::is_one(bearer) {
+            let oidc = self.oidc.as_ref();
+            let oidc = oidc.ok_or("the token is a JWT, and this coordinator has no sign-in (--oidc)")?;
+            let user = oidc.verify(bearer, now()).map_err(|flaw| flaw.to_string())?;
+            return Ok(Identity::SignedIn(Arc::new(user)));
+        }
+        let access = self.handle.access();
+        let (id, digest) = secret::read_bearer(bearer).ok_or("the token is not one of Kindred's")?;
         let token = access.token(id).filter(|token| token.digest == digest);
         let token =
             token.ok_or("the token is not known: it was revoked, or comes from another coordinator")?;
         if !token.is_good(now()) {
-            return Err("the token has expired: ask an admin for a new one");
+            return Err("the token has expired: ask an admin for a new one".to_owned());
         }
         let (id, name) = (id.to_owned(), token.name.clone());
         Ok(Identity::User { id, name, role: token.role, project: token.project.clone() })
@@ -201,18 +224,20 @@ impl Guard {
         match identity {
             Identity::Open | Identity::Nobody => true,
             Identity::User { id, .. } => access.token(id).is_some_and(|token| token.is_good(now())),
+            Identity::SignedIn(user) => now() < user.good_until,
             Identity::Node { node_id, key } => access.node(node_id) == Some(*key),
         }
     }
 
-    fn admit(&self, call: &Call) -> Result<Admission, Refusal> {
+    fn admit(&self, call: &mut Call) -> Result<Admission, Refusal> {
         // Who guesses is held up before anything is looked up for him.
         let (key, limits) = self.account(call);
         self.counts.call(&key, limits).map_err(|limit| exceeded(limit, &key, limits))?;
         let rule = table::rule(&call.path).ok_or_else(|| {
             Failure::new(Reason::ProtocolVersionUnsupported, format!("there is no method {}", call.path))
         })?;
-        check_rule(rule.who, call)?;
+        let projects = permission::check(rule.who, &call.caller.identity, call.flaw.as_deref())?;
+        call.caller.projects = projects;
         let stream = rule.is_stream.then(|| self.counts.stream(&key, limits)).transpose();
         let stream = stream.map_err(|limit| exceeded(limit, &key, limits))?;
         Ok(Admission { rule, stream })
@@ -221,8 +246,10 @@ impl Guard {
     /// Whom a call is counted for, and what is allowed.
     fn account(&self, call: &Call) -> (String, Limits) {
         match &call.caller.identity {
-            Identity::Open | Identity::Nobody => (format!("address {}", call.peer), Limits::NOBODY),
+            Identity::Open | Identity::Nobody => (address(&call.peer), Limits::NOBODY),
             Identity::User { id, .. } => (format!("token {id}"), Limits::USER),
+            // Names may change, and be alike.
+            Identity::SignedIn(user) => (format!("user {} at {}", user.subject, user.issuer), Limits::USER),
             Identity::Node { node_id, .. } => (format!("node {node_id}"), Limits::NODE),
         }
     }
@@ -266,39 +293,19 @@ impl Guard {
     }
 }
 
-fn check_rule(who: Who, call: &Call) -> Result<(), Failure> {
-    let identity = &call.caller.identity;
-    let wanted = match (who, identity) {
-        (Who::Anyone, _) | (_, Identity::Open) | (Who::Node, Identity::Node { .. }) => return Ok(()),
-        (Who::Node, _) => {
-            "the certificate of a node: start the worker with --join and what `kindred nodes join-token` prints"
-        }
-        (Who::User(wanted) | Who::UserOfAll(wanted), Identity::User { role, project, .. }) => {
-            if *role < wanted {
-                let message =
-                    format!("the token's role is {role}, and this takes {wanted}: ask an admin for one");
-                return Err(Failure::new(Reason::PermissionDenied, message));
-            }
-            if matches!(who, Who::UserOfAll(_)) && project != ALL_PROJECTS {
-                let message = format!("this is about all projects, and the token is for {project} only");
-                return Err(Failure::new(Reason::PermissionDenied, message));
-            }
-            return Ok(());
-        }
-        (Who::User(_) | Who::UserOfAll(_), Identity::Node { node_id, .. }) => {
-            let message = format!("this takes a user's token, and the certificate is of node {node_id}");
-            return Err(Failure::new(Reason::PermissionDenied, message));
-        }
-        (Who::User(_) | Who::UserOfAll(_), Identity::Nobody) => "a token: set KINDRED_TOKEN or --token-file",
-    };
-    if matches!(identity, Identity::User { .. }) {
-        return Err(Failure::new(Reason::PermissionDenied, format!("this takes {wanted}")));
-    }
-    let message = match call.flaw {
-        Some(flaw) => flaw.to_owned(),
-        None => format!("this coordinator wants {wanted}"),
-    };
-    Err(Failure::new(Reason::Unauthenticated, message))
+fn peer(request: &Request) -> String {
+    let connection = request.extensions().get::<TcpConnectInfo>();
+    let address = connection.and_then(TcpConnectInfo::remote_addr);
+    address.map(|address| address.ip().to_string()).unwrap_or_default()
+}
+
+/// Whom calls of nobody are counted for.
+fn address(peer: &str) -> String {
+    format!("address {peer}")
+}
+
+fn bearer(request: &Request) -> Option<&str> {
+    request.headers().get(http::header::AUTHORIZATION)?.to_str().ok()?.strip_prefix("Bearer ")
 }
 
 fn exceeded(limit: Exceeded, who: &str, limits: Limits) -> Refusal {

@@ -5,6 +5,8 @@
 //! the project of a job, the node of a report. Who may call is part of the model and journaled (`model::access`), so that
 //! it outlives a coordinator, and so that all coordinators on one database know the same tokens.
 //!
+//! Beside its own tokens a coordinator takes those of identity providers that it is told to trust ([`oidc`]); of these nothing is stored.
+//!
 //! A coordinator without TLS has an open gate: everyone who reaches it may do everything. It listens on loopback only,
 //! unless it is told that this is meant.
 
@@ -13,9 +15,11 @@ pub mod authority;
 pub mod caller;
 pub mod gate;
 pub mod limits;
+pub mod oidc;
 pub mod secret;
 pub mod table;
 
+mod permission;
 mod security;
 
 pub use caller::Caller;

@@ -15,7 +15,10 @@ use rustls::{
 };
 use tonic::transport::{Certificate, Identity, ServerTlsConfig};
 
-use super::authority::{self, Authority, ServerIdentity, read_pem};
+use super::{
+    authority::{self, Authority, ServerIdentity, read_pem},
+    oidc,
+};
 
 /// How long a handshake may take.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -47,6 +50,8 @@ pub struct Security {
     pub admin_token_file: PathBuf,
     /// What the coordinator's own certificate is checked against, as DER.
     pub server_ca: Vec<u8>,
+    /// Who else may say who a caller is.
+    pub oidc: Option<oidc::Settings>,
     server: ServerIdentity,
 }
 
@@ -87,6 +92,7 @@ impl Security {
             audit_file: state_dir.join("audit.sqlite"),
             admin_token_file: state_dir.join("admin-token"),
             server_ca,
+            oidc: None,
             server,
         })
     }

@@ -5,7 +5,7 @@ use crate::model::access::Role;
 /// Who may call a method.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Who {
-    /// Everyone: what a load balancer asks, and the call with which a node joins, which brings its own secret.
+    /// Everyone: what a load balancer asks, where people sign in, and the call with which a node joins, which brings its own secret.
     Anyone,
     /// A user with at least this role.
     User(Role),
@@ -81,6 +81,8 @@ pub const RULES: &[Rule] = &[
     changes("/kindred.v1.AccessService/CreateJoinToken", ADMIN_OF_ALL),
     changes("/kindred.v1.AccessService/ExpelNode", ADMIN_OF_ALL),
     reads("/kindred.v1.AccessService/ListAuditEvents", ADMIN_OF_ALL),
+    reads("/kindred.v1.AccessService/GetSignIn", Who::Anyone),
+    reads("/kindred.v1.AccessService/GetCaller", VIEWER),
     streams("/kindred.v1.AgentService/Connect", Who::Node),
     reads("/kindred.v1.AgentService/Store", Who::Node),
     changes("/kindred.v1.JoinService/Join", Who::Anyone),

@@ -14,6 +14,7 @@ use tonic::{Request, Response, Status, async_trait};
 use super::{
     answer,
     page::{self, Bounds, Pages},
+    sign_in,
 };
 use crate::{
     access::{Caller, Security, audit::Audit, secret::Secret},
@@ -67,7 +68,7 @@ impl AccessService for AccessApi {
         let request = request.into_inner();
         answer(async {
             self.secured()?;
-            let pages = Pages::new("tokens", caller.project(), request.page_size, TOKENS);
+            let pages = Pages::new("tokens", &caller.projects, request.page_size, TOKENS);
             let access = self.handle.access();
             let own = access.tokens().filter(|(_, token)| governs(&caller, token));
             let all = own.map(|(id, token)| view(id, token)).collect();
@@ -138,6 +139,22 @@ impl AccessService for AccessApi {
         })
         .await
     }
+
+    async fn get_sign_in(
+        &self,
+        _: Request<v1::GetSignInRequest>,
+    ) -> Result<Response<v1::GetSignInResponse>, Status> {
+        let settings = self.secured.as_ref().and_then(|secured| secured.security.oidc.as_ref());
+        Ok(Response::new(sign_in::offer(settings)))
+    }
+
+    async fn get_caller(
+        &self,
+        request: Request<v1::GetCallerRequest>,
+    ) -> Result<Response<v1::GetCallerResponse>, Status> {
+        let identity = Caller::of(&request).identity;
+        Ok(Response::new(sign_in::caller(&identity, &self.handle.access())))
+    }
 }
 
 impl AccessApi {
@@ -158,7 +175,7 @@ impl AccessApi {
         let role = role(request.role())?;
         let name = checked_name("name", &request.name)?;
         let project = match request.project.as_str() {
-            "" => caller.project().unwrap_or(DEFAULT_PROJECT).to_owned(),
+            "" => caller.projects.single().unwrap_or(DEFAULT_PROJECT).to_owned(),
             ALL_PROJECTS => ALL_PROJECTS.to_owned(),
             project => checked_name("project", project)?,
         };
@@ -202,7 +219,7 @@ impl AccessApi {
 
 /// Whether a caller may see and revoke a token.
 fn governs(caller: &Caller, token: &Token) -> bool {
-    caller.project().is_none_or(|own| token.project == own)
+    caller.projects.contain(&token.project)
 }
 
 fn view(id: &str, token: &Token) -> v1::Token {
@@ -216,7 +233,7 @@ fn view(id: &str, token: &Token) -> v1::Token {
     }
 }
 
-fn wire_time(time: Timestamp) -> WireTime {
+pub(super) fn wire_time(time: Timestamp) -> WireTime {
     let nanos = i32::try_from(time.0.rem_euclid(1000) * 1_000_000).unwrap_or_default();
     WireTime { seconds: time.0.div_euclid(1000), nanos }
 }

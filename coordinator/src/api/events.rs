@@ -61,7 +61,7 @@ impl EventsApi {
         caller: &Caller,
         request: &v1::ListEventsRequest,
     ) -> Result<v1::ListEventsResponse, Failure> {
-        let listing = (&request.job_id, &request.node_id, request.after_number, caller.project());
+        let listing = (&request.job_id, &request.node_id, request.after_number, &caller.projects);
         let pages = Pages::new("events", (listing, request.tail), request.page_size, EVENTS);
         let (query, reader) =
             (query(caller, request.job_id.clone(), request.node_id.clone()), self.handle.events());
@@ -81,7 +81,7 @@ impl EventsApi {
     }
 }
 
-/// What a token for one project may see: that project's jobs.
+/// What a caller with projects of its own may see: the jobs of those.
 fn query(caller: &Caller, job_id: String, node_id: String) -> EventQuery {
-    EventQuery { job_id, node_id, project: caller.project().map(str::to_owned) }
+    EventQuery { job_id, node_id, projects: caller.projects.clone() }
 }

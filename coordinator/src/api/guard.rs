@@ -1,4 +1,4 @@
-//! The part of access that depends on the message: a token for one project sees the jobs of that project only.
+//! The part of access that depends on the message: a caller with projects of its own sees the jobs of those only.
 //!
 //! Every method of `JobService` passes through here by its signature: one that is added to the contract does not compile
 //! until it says which job it is about. What one may not see is not there: the answer is `JOB_NOT_FOUND`.
@@ -12,7 +12,7 @@ use kindred_proto::{
 use tonic::{Request, Response, Status, async_trait, codegen::BoxStream};
 
 use super::{jobs::Jobs, refuse};
-use crate::access::Caller;
+use crate::{access::Caller, model::Projects};
 
 /// `JobService`, for callers with and without a project of their own.
 pub struct GuardedJobs(pub Jobs);
@@ -25,19 +25,23 @@ impl GuardedJobs {
     }
 
     async fn check_visible(&self, caller: &Caller, job_id: &str) -> Result<(), Failure> {
-        let Some(own) = caller.project() else { return Ok(()) };
-        let job_id = JobId::new(job_id);
-        if self.0.handle.project_of(&job_id).await? == own {
+        if caller.projects == Projects::All {
             return Ok(());
         }
-        Err(Failure::new(Reason::JobNotFound, format!("there is no job {job_id}")).about("job_id"))
+        let job_id = JobId::new(job_id);
+        let project = self.0.handle.project_of(&job_id).await?;
+        if caller.projects.contain(&project) {
+            return Ok(());
+        }
+        let message = format!("there is no job {job_id}");
+        Err(caller.refusal_in(&project, Failure::new(Reason::JobNotFound, message).about("job_id")))
     }
 
-    /// A job without a project goes into the caller's own.
+    /// A job without a project goes into the caller's own, if that is one.
     async fn check_creation(&self, request: &mut Request<v1::CreateJobRequest>) -> Result<(), Failure> {
         let caller = Caller::of(request);
         let message = request.get_mut();
-        if let (Some(own), Some(spec)) = (caller.project(), &mut message.spec)
+        if let (Some(own), Some(spec)) = (caller.projects.single(), &mut message.spec)
             && spec.project.is_empty()
         {
             own.clone_into(&mut spec.project);

@@ -21,7 +21,7 @@ use super::{
 use crate::{
     access::Caller,
     engine::{Handle, JobQuery, LineNumber, Lines, LogQuery, MetricCursor, MetricQuery, Place},
-    model::Fork,
+    model::{Fork, Projects},
 };
 
 const JOBS: Bounds = Bounds { default: 50, most: 1000 };
@@ -59,7 +59,7 @@ impl JobService for Jobs {
         request: Request<v1::ListJobsRequest>,
     ) -> Result<Response<v1::ListJobsResponse>, Status> {
         let caller = Caller::of(&request);
-        answer(self.list(caller.project(), request.into_inner())).await
+        answer(self.list(&caller.projects, request.into_inner())).await
     }
 
     async fn update_job(
@@ -254,15 +254,15 @@ impl Jobs {
 
     async fn list(
         &self,
-        project: Option<&str>,
+        projects: &Projects,
         request: v1::ListJobsRequest,
     ) -> Result<v1::ListJobsResponse, Failure> {
-        let listing = (&request.states, project, &request.filter, &request.order_by);
+        let listing = (&request.states, projects, &request.filter, &request.order_by);
         let pages = Pages::new("jobs", listing, request.page_size, JOBS);
         let after = pages.cursor(&request.page_token)?.map(place).transpose()?;
         let query = JobQuery {
             states: request.states().collect(),
-            project: project.map(str::to_owned),
+            projects: projects.clone(),
             filter: Filter::parse(&request.filter, JOB_COLUMNS).map_err(|error| error.in_field("filter"))?,
             order: Order::parse(&request.order_by, JOB_COLUMNS)
                 .map_err(|error| error.in_field("order_by"))?,

@@ -31,7 +31,7 @@ use tonic::{
 use tonic_health::server::HealthReporter;
 
 use crate::{
-    access::{Gate, Security, audit},
+    access::{Gate, Security, audit, oidc::Oidc},
     engine::Handle,
     rendezvous::Rendezvous,
     web,
@@ -49,6 +49,7 @@ mod joining;
 mod nodes;
 mod page;
 mod probes;
+mod sign_in;
 mod streams;
 mod update;
 
@@ -82,6 +83,9 @@ pub enum Error {
     /// The dashboard cannot be served.
     #[error("serve the dashboard: {0}")]
     Web(web::Error),
+    /// The certificate of an identity provider's authority cannot be read.
+    #[error("sign-in: {0}")]
+    Oidc(String),
     /// No token can be made for the first admin.
     #[error("make the first token: {0}")]
     FirstToken(String),
@@ -130,7 +134,8 @@ pub async fn serve_secured(
     let Sockets { api, web } = sockets.into();
     let audit = audit::Audit::open(&security.audit_file).await?;
     first_token::make(&handle, &security).await?;
-    let gate = Gate::closed(handle.clone(), audit.clone());
+    let oidc = security.oidc.as_ref().map(Oidc::start).transpose().map_err(Error::Oidc)?;
+    let gate = Gate::closed(handle.clone(), audit.clone(), oidc);
     let server = Server::builder().tls_config(security.tls())?;
     let secured = Some(access::Secured { security: security.clone(), audit });
     let services = Services::open(gate, handle, secured, shutdown.clone()).await?;

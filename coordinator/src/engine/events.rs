@@ -11,7 +11,10 @@ use kindred_proto::{
 use tokio::{sync::watch, time::timeout};
 use tokio_stream::Stream;
 
-use crate::{journal::Events, model::Timestamp};
+use crate::{
+    journal::Events,
+    model::{Projects, Timestamp},
+};
 
 /// Most events of one batch of a stream.
 const BATCH: usize = 256;
@@ -35,8 +38,8 @@ pub struct EventQuery {
     pub job_id: String,
     /// Only of this node; empty for all.
     pub node_id: String,
-    /// Only of jobs of this project, and none of nodes; none for all.
-    pub project: Option<String>,
+    /// Only of jobs of these projects, and none of nodes, unless it is all.
+    pub projects: Projects,
 }
 
 /// Some events, in order.
@@ -117,7 +120,8 @@ impl EventQuery {
     fn takes(&self, event: &v1::Event) -> bool {
         (self.job_id.is_empty() || self.job_id == event.job_id)
             && (self.node_id.is_empty() || self.node_id == event.node_id)
-            && self.project.as_ref().is_none_or(|own| !event.job_id.is_empty() && *own == event.project)
+            && (self.projects == Projects::All
+                || !event.job_id.is_empty() && self.projects.contain(&event.project))
     }
 }
 
@@ -249,7 +253,7 @@ mod tests {
         assert_eq!(reader.page(&odd, None, 100).expect("all").marker, 10, "all ten were considered");
         let before = reader.before_last(&even, 2);
         assert_eq!(numbers(&reader.page(&even, before, 100).expect("all are kept")), [8, 10]);
-        let other = EventQuery { project: Some("b".to_owned()), ..EventQuery::default() };
+        let other = EventQuery { projects: ["b"].into_iter().collect(), ..EventQuery::default() };
         assert!(reader.page(&other, None, 100).expect("all").events.is_empty());
         reader.page(&even, Some(11), 1).expect_err("it never was");
     }

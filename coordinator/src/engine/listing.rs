@@ -11,15 +11,15 @@ use kindred_proto::{
 use serde::{Deserialize, Serialize};
 
 use super::Handle;
-use crate::model::{Job, JobState, Model, Timestamp};
+use crate::model::{Job, JobState, Model, Projects, Timestamp};
 
 /// Which jobs to list.
 #[derive(Clone, Debug, Default)]
 pub struct JobQuery {
     /// Only jobs in one of these states; empty for all.
     pub states: Vec<v1::JobState>,
-    /// Only jobs of this project; none for all.
-    pub project: Option<String>,
+    /// Only jobs of these projects.
+    pub projects: Projects,
     /// Only jobs of which this holds.
     pub filter: Filter,
     /// What comes first; where it says nothing, the newest job.
@@ -62,7 +62,7 @@ impl Handle {
 
 fn list(now: Timestamp, model: &Model, query: &JobQuery) -> JobPage {
     let is_wanted = |state: JobState| query.states.is_empty() || query.states.contains(&state.into());
-    let is_in_view = |job: &Job| query.project.as_deref().is_none_or(|project| job.project() == project);
+    let is_in_view = |job: &Job| query.projects.contain(job.project());
     let is_listed =
         |job: &&Job| is_wanted(job.state) && is_in_view(job) && query.filter.takes(|key| value(job, key));
     let most = query.limit.saturating_add(1);

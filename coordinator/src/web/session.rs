@@ -64,6 +64,13 @@ fn describe(identity: &Identity) -> Value {
         Identity::User { name, role, project, .. } => {
             json!({"state": "signed-in", "name": name, "role": role.to_string(), "project": project})
         }
+        Identity::SignedIn(user) => {
+            // The pages offer what the strongest role allows; the gate knows where.
+            let role = user.grants.iter().map(|grant| grant.role).max();
+            let projects: Vec<_> = user.grants.iter().map(|grant| grant.project.as_str()).collect();
+            let role = role.map_or_else(|| "none".to_owned(), |role| role.to_string());
+            json!({"state": "signed-in", "name": user.name, "role": role, "project": projects.join(", ")})
+        }
         Identity::Nobody | Identity::Node { .. } => json!({"state": "signed-out"}),
     }
 }

@@ -24,8 +24,13 @@ impl Program {
     /// Starts it with its standard error at hand.
     pub fn start(path: &str, args: &[&str]) -> Self {
         let mut command = Command::new(path);
-        let mut child =
-            command.args(args).stderr(Stdio::piped()).kill_on_drop(true).spawn().expect("it starts");
+        command.args(args);
+        Self::run(command)
+    }
+
+    /// As [`Program::start`], with an environment.
+    pub fn run(mut command: Command) -> Self {
+        let mut child = command.stderr(Stdio::piped()).kill_on_drop(true).spawn().expect("it starts");
         let lines = BufReader::new(child.stderr.take().expect("piped")).lines();
         Self { child, lines }
     }

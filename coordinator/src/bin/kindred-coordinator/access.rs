@@ -1,15 +1,16 @@
 //! TLS and tokens on the command line.
 
 use std::{
+    fs,
     net::SocketAddr,
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
 };
 
-use anyhow::{Result, bail, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use clap::{Args, ValueEnum};
-use kindred_coordinator::access::{Security, TlsFiles};
+use kindred_coordinator::access::{Security, TlsFiles, oidc};
 
 /// Who may reach the coordinator, and how it is told from others.
 #[derive(Debug, Args)]
@@ -26,6 +27,9 @@ pub struct AccessArgs {
     /// A name or address by which this host is reached beside its own; may be repeated. Workers that join get the first one
     #[arg(long = "tls-name", value_name = "NAME")]
     tls_names: Vec<String>,
+    /// Also take tokens of these OpenID Connect providers, and let people sign in, as YAML; deploy/coordinator/oidc.yaml explains it
+    #[arg(long, env = "KINDRED_OIDC", value_name = "FILE")]
+    oidc: Option<PathBuf>,
     /// Listen beyond this machine without TLS and tokens: whoever reaches the port may do everything
     #[arg(long)]
     allow_insecure: bool,
@@ -59,6 +63,10 @@ impl AccessArgs {
         advertised: Option<String>,
     ) -> Result<Option<Arc<Security>>> {
         if !self.has_tls() {
+            ensure!(
+                self.oidc.is_none(),
+                "--oidc needs TLS: a token over a plain connection is anybody's; add --tls auto"
+            );
             return Ok(None);
         }
         let files = self.tls_cert.clone().zip(self.tls_key.clone());
@@ -70,6 +78,7 @@ impl AccessArgs {
         names.extend(advertised_name.map(|name| name.trim_matches(['[', ']']).to_owned()));
         let mut security = Security::open(state, files.as_ref(), address, &names, life)?;
         security.address = advertised.unwrap_or(security.address);
+        security.oidc = self.oidc.as_deref().map(read_oidc).transpose()?;
         Ok(Some(Arc::new(security)))
     }
 
@@ -77,6 +86,13 @@ impl AccessArgs {
     pub fn has_tls(&self) -> bool {
         self.tls.is_some() || self.tls_cert.is_some()
     }
+}
+
+fn read_oidc(file: &Path) -> Result<oidc::Settings> {
+    let text = fs::read_to_string(file).with_context(|| format!("--oidc: cannot read {}", file.display()))?;
+    let folder = file.parent().unwrap_or(Path::new("."));
+    oidc::Settings::read(&text, folder)
+        .with_context(|| format!("{} does not say who is trusted", file.display()))
 }
 
 fn life(text: &str) -> Result<Duration> {

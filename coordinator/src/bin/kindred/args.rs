@@ -115,6 +115,12 @@ pub enum Command {
     /// Make, list and revoke the tokens of users
     #[command(subcommand)]
     Tokens(Tokens),
+    /// Sign in at the identity provider that the coordinator names, with a browser on any device
+    Login,
+    /// Forget the sign-in for a coordinator, here and at the provider
+    Logout,
+    /// Say as whom calls are made, and what they may do
+    Whoami,
     /// Print what became of jobs and nodes, or with --audit who did what
     Events(Events),
     /// List a job's checkpoints, newest first, or keep one

@@ -11,7 +11,7 @@ use kindred_proto::{
 };
 use tokio::time::{self, Instant};
 use tonic::{
-    Response, Status,
+    Code, Response, Status,
     transport::{Channel, Endpoint},
 };
 
@@ -42,9 +42,14 @@ pub struct Client {
 impl Client {
     /// Reaches the coordinator that leads, for as long as `--connect-timeout` says, and through a change of leaders.
     pub async fn connect(global: &Global) -> Result<Self, Error> {
+        Self::connect_with(global, Bearer::of(global).await?).await
+    }
+
+    /// As [`Client::connect`], showing this token.
+    pub async fn connect_with(global: &Global, bearer: Bearer) -> Result<Self, Error> {
         let started = Instant::now();
         loop {
-            let Missing { error, is_one_of_several } = match Self::find(global).await? {
+            let Missing { error, is_one_of_several } = match Self::find(global, &bearer).await? {
                 Ok(client) => return Ok(client),
                 Err(missing) => missing,
             };
@@ -58,16 +63,22 @@ impl Client {
 
     /// Looks once whether the same coordinator, or another one, leads now.
     pub async fn again(&self) -> Option<Self> {
-        Self::find(&self.global).await.ok()?.ok()
+        Self::find(&self.global, &self.bearer).await.ok()?.ok()
     }
 
     /// The coordinator that leads after this one was lost; the error that `status` is where there is none.
     pub async fn after_loss(&self, status: &Status) -> Result<Self, Error> {
-        Self::connect(&self.global).await.map_err(|_| self.error(status))
+        let found = Self::connect_with(&self.global, self.bearer.clone()).await;
+        found.map_err(|_| self.error(status))
+    }
+
+    /// Whether a call that was refused may be made again, since the token of a sign-in is another one by now.
+    pub fn has_new_token(&self, status: &Status) -> bool {
+        status.code() == Code::Unauthenticated && self.bearer.is_renewed()
     }
 
     /// Asks each coordinator of the list, and the one that they name.
-    async fn find(global: &Global) -> Result<Result<Self, Missing>, Error> {
+    async fn find(global: &Global, bearer: &Bearer) -> Result<Result<Self, Missing>, Error> {
         let mut addresses = addresses(&global.coordinator, &global.credentials)?;
         let mut missing = Missing { error: nobody(global), is_one_of_several: addresses.len() > 1 };
         let mut n_asked = 0;
@@ -81,8 +92,7 @@ impl Client {
                     continue;
                 }
             };
-            let bearer = Bearer::of(&global.credentials)?;
-            let client = Self { address, channel, global: global.clone(), bearer };
+            let client = Self { address, channel, global: global.clone(), bearer: bearer.clone() };
             let Some(refusal) = client.refusal().await else { return Ok(Ok(client)) };
             missing = Missing { error: client.error(&refusal), is_one_of_several: true };
             let leader = failure::from_status(&refusal).leader().map(str::to_owned);

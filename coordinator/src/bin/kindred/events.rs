@@ -3,22 +3,17 @@
 use std::time::Duration;
 
 use kindred_proto::v1;
-use tokio::{
-    signal,
-    time::{self, Instant},
-};
+use tokio::{signal, time};
 use tonic::Status;
 
 use crate::{
     args::{Events, Format, Global},
     client::Client,
-    exit::{self, Error, Exit},
+    exit::{Error, Exit},
+    outage::Outage,
     output, tokens,
 };
 
-/// How long a coordinator may be away before following ends.
-const GIVE_UP_AFTER: Duration = Duration::from_secs(600);
-const RETRY_EVERY: Duration = Duration::from_secs(1);
 /// The coordinator says every 15 s that nothing happens, so a longer silence is a lost link.
 const SILENCE: Duration = Duration::from_secs(45);
 
@@ -66,22 +61,13 @@ async fn list(client: &Client, args: &Events) -> Result<(Vec<v1::Event>, u64), E
 
 /// Goes on after each loss of the coordinator where it was.
 async fn follow(format: Format, mut client: Client, args: &Events, mut marker: u64) -> Result<Exit, Error> {
-    let mut lost_since: Option<Instant> = None;
+    let mut outage = Outage::default();
     loop {
-        match one_stream(&client, args, &mut marker, format, &mut lost_since).await {
+        let status = match one_stream(&client, args, &mut marker, format, &mut outage).await {
             Err(Ended::Output(error)) => return Err(error),
-            Err(Ended::Lost(status)) if !exit::is_lost(&status) => return Err(client.error(&status)),
-            Err(Ended::Lost(status)) if lost_since.is_some_and(|since| since.elapsed() > GIVE_UP_AFTER) => {
-                return Err(client.error(&status));
-            }
-            Err(Ended::Lost(_)) if lost_since.is_none() => {
-                lost_since = Some(Instant::now());
-                output::note(&format!("the coordinator at {} is away; reconnecting", client.address));
-            }
-            Err(Ended::Lost(_)) => {}
-        }
-        time::sleep(RETRY_EVERY).await;
-        client = client.again().await.unwrap_or(client);
+            Err(Ended::Lost(status)) => status,
+        };
+        client = outage.wait(client, &status, output::note).await?;
     }
 }
 
@@ -96,7 +82,7 @@ async fn one_stream(
     args: &Events,
     marker: &mut u64,
     format: Format,
-    lost_since: &mut Option<Instant>,
+    outage: &mut Outage,
 ) -> Result<std::convert::Infallible, Ended> {
     let request = v1::WatchEventsRequest {
         job_id: args.job.clone().unwrap_or_default(),
@@ -110,9 +96,7 @@ async fn one_stream(
         let ended = || Ended::Lost(Status::unavailable("the stream ended"));
         let batch = time::timeout(SILENCE, batches.message()).await.map_err(silent)?;
         let batch = batch.map_err(Ended::Lost)?.ok_or_else(ended)?;
-        if lost_since.take().is_some() {
-            output::note("the coordinator is back");
-        }
+        outage.end(output::note);
         say(format, &batch.events).map_err(Ended::Output)?;
         *marker = batch.resume_marker;
     }

@@ -32,6 +32,7 @@ mod output;
 mod program;
 mod progress;
 mod schema;
+mod sign_in;
 mod slurm;
 mod sparkline;
 mod submit;
@@ -47,7 +48,9 @@ mod watch;
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
     let args = Args::parse();
-    match run(args).await {
+    let outcome = run(args).await;
+    credentials::settle().await;
+    match outcome {
         Ok(exit) => exit.into(),
         Err(error) => {
             output::note(&format!("error: {error}"));
@@ -81,6 +84,9 @@ async fn run(args: Args) -> Result<Exit, Error> {
         Command::Explain(job) => explain::run(&global, job).await,
         Command::Nodes(args) => nodes::run(&global, args).await,
         Command::Tokens(args) => tokens::run(&global, args).await,
+        Command::Login => sign_in::login(&global).await,
+        Command::Logout => sign_in::logout(&global).await,
+        Command::Whoami => sign_in::whoami(&global).await,
         Command::Events(args) => events::run(&global, args).await,
         Command::Checkpoints(args) => checkpoints::run(&global, args).await,
         Command::Schema => schema::run(),

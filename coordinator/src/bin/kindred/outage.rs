@@ -18,6 +18,8 @@ const RETRY_EVERY: Duration = Duration::from_secs(1);
 #[derive(Default)]
 pub struct Outage {
     since: Option<Instant>,
+    /// Whether the last call was refused for its token, and made again with a newer one.
+    was_refused: bool,
 }
 
 impl Outage {
@@ -31,6 +33,10 @@ impl Outage {
         status: &Status,
         say: impl FnOnce(&str),
     ) -> Result<Client, Error> {
+        // A stream ends with the token that it was opened with.
+        if client.has_new_token(status) && !std::mem::replace(&mut self.was_refused, true) {
+            return Ok(client);
+        }
         let is_new = self.since.is_none();
         let since = *self.since.get_or_insert_with(Instant::now);
         if !exit::is_lost(status) || since.elapsed() > GIVE_UP_AFTER {
@@ -46,6 +52,7 @@ impl Outage {
 
     /// Somebody answers.
     pub fn end(&mut self, say: impl FnOnce(&str)) {
+        self.was_refused = false;
         if self.since.take().is_some() {
             say("the coordinator is back");
         }

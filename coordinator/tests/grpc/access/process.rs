@@ -11,8 +11,13 @@ use crate::{
 
 /// A coordinator with an authority of its own, once it answers.
 async fn start(state: &Path) -> (Program, String) {
+    start_with(state, &[]).await
+}
+
+/// The same with further options.
+pub async fn start_with(state: &Path, more: &[&str]) -> (Program, String) {
     let listen = ["--listen", "127.0.0.1:0", "--tls", "auto"];
-    let args = [&["--state", state.to_str().expect("plain")][..], &listen].concat();
+    let args = [&["--state", state.to_str().expect("plain")][..], &listen, more].concat();
     let mut coordinator = Program::start(env!("CARGO_BIN_EXE_kindred-coordinator"), &args);
     coordinator.line_with("listening").await;
     if !state.join("admin-token").exists() {
@@ -30,7 +35,7 @@ async fn kindred(state: &Path, address: &str, token: &str, args: &[&str]) -> Out
     command.args(args).kill_on_drop(true).output().await.expect("the program starts")
 }
 
-fn admin(state: &Path) -> String {
+pub fn admin(state: &Path) -> String {
     fs::read_to_string(state.join("admin-token")).expect("written at the first start").trim().to_owned()
 }
 
@@ -56,6 +61,8 @@ async fn tokens_outlive_the_coordinator_and_their_secrets_are_nowhere() {
     let token = text(&created.stdout).trim().to_owned();
     let submitted = kindred(state.path(), &address, &token, &["submit", JOB]).await;
     assert_eq!(submitted.status.code(), Some(0), "{}", text(&submitted.stderr));
+    // Audit events are written a little later than calls are answered, and before they are read.
+    kindred(state.path(), &address, &admin(state.path()), &["events", "--audit"]).await;
     coordinator.signal(rustix::process::Signal::KILL);
     coordinator.code().await;
 

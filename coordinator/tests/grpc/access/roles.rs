@@ -5,15 +5,19 @@ use kindred_coordinator::{
     model::access::Role,
 };
 use kindred_proto::v1;
+use kindred_tests::{issuer::Issuer, signer::Signer};
+use serde_json::json;
 use tonic::Code;
 
 use super::{
     raw::{self, Method, call},
     secured::Secured,
+    sign_in,
 };
 
-/// What a load balancer asks; it learns nothing from it.
-const OPEN: [&str; 2] = ["/grpc.health.v1.Health/Check", "/grpc.health.v1.Health/Watch"];
+/// What a load balancer asks, from which it learns nothing, and where people sign in.
+const OPEN: [&str; 3] =
+    ["/grpc.health.v1.Health/Check", "/grpc.health.v1.Health/Watch", "/kindred.v1.AccessService/GetSignIn"];
 
 async fn methods(coordinator: &Secured) -> Vec<Method> {
     let methods = raw::methods(coordinator.link(&coordinator.admin).await).await;
@@ -64,25 +68,56 @@ fn may(role: Role, is_for_all: bool, who: Who) -> bool {
 async fn each_role_calls_what_it_may_and_nothing_else() {
     let coordinator = Secured::start().await;
     let methods = methods(&coordinator).await;
-    let roles = [
-        (Role::Viewer, v1::Role::Viewer),
-        (Role::Submitter, v1::Role::Submitter),
-        (Role::Operator, v1::Role::Operator),
-        (Role::Admin, v1::Role::Admin),
-    ];
-    for (role, wire) in roles {
+    for (role, wire) in ROLES {
         for project in ["*", "vision"] {
             let token = coordinator.token(wire, project).await.secret;
-            let link = coordinator.link(&token).await;
-            for method in &methods {
-                let rule = table::rule(&method.path).expect("every method has one");
-                let code = call(link.clone(), method, vec![vec![]]).await.code();
-                let is_refused = matches!(code, Code::PermissionDenied | Code::Unauthenticated);
-                // Without its secret joining is refused, whoever calls.
-                let may = may(role, project == "*", rule.who);
-                assert_eq!(!is_refused, may, "{role} of {project}: {}: {code:?}", method.path);
-            }
+            calls_what_it_may(&coordinator, &methods, &token, role, project).await;
         }
+    }
+}
+
+const ROLES: [(Role, v1::Role); 4] = [
+    (Role::Viewer, v1::Role::Viewer),
+    (Role::Submitter, v1::Role::Submitter),
+    (Role::Operator, v1::Role::Operator),
+    (Role::Admin, v1::Role::Admin),
+];
+
+async fn calls_what_it_may(
+    coordinator: &Secured,
+    methods: &[Method],
+    token: &str,
+    role: Role,
+    project: &str,
+) {
+    let link = coordinator.link(token).await;
+    for method in methods {
+        let rule = table::rule(&method.path).expect("every method has one");
+        let code = call(link.clone(), method, vec![vec![]]).await.code();
+        let is_refused = matches!(code, Code::PermissionDenied | Code::Unauthenticated);
+        // Without its secret joining is refused, whoever calls.
+        let may = may(role, project == "*", rule.who);
+        assert_eq!(!is_refused, may, "{role} of {project}: {}: {code:?}", method.path);
+    }
+}
+
+#[tokio::test]
+async fn each_role_of_a_group_calls_what_it_may_and_nothing_else() {
+    let provider = Issuer::start(Signer::p256("k")).await;
+    let coordinator = Secured::start_with(Some(sign_in::trusting(&provider))).await;
+    let methods = methods(&coordinator).await;
+    for (role, _) in ROLES {
+        for (project, of) in [("*", "all"), ("vision", "vision")] {
+            let group = format!("{role}-of-{of}");
+            let token = provider.token(&json!({"sub": group, "groups": [group]}));
+            calls_what_it_may(&coordinator, &methods, &token, role, project).await;
+        }
+    }
+    let stranger = coordinator.link(&provider.token(&json!({"groups": ["others"]}))).await;
+    for method in &methods {
+        let code = call(stranger.clone(), method, vec![vec![]]).await.code();
+        let is_open = table::rule(&method.path).expect("every method has one").who == Who::Anyone;
+        assert_eq!(code != Code::PermissionDenied, is_open, "{}: {code:?}", method.path);
     }
 }
 

@@ -2,7 +2,13 @@
 
 use std::{fs, net::SocketAddr, sync::Arc, time::Duration};
 
-use kindred_coordinator::{access::Security, api, config::Config, engine, journal, telemetry::Telemetry};
+use kindred_coordinator::{
+    access::{Security, oidc},
+    api,
+    config::Config,
+    engine, journal,
+    telemetry::Telemetry,
+};
 use kindred_proto::v1::{
     self, access_service_client::AccessServiceClient, job_service_client::JobServiceClient,
     join_service_client::JoinServiceClient,
@@ -45,6 +51,11 @@ impl Interceptor for Bearer {
 
 impl Secured {
     pub async fn start() -> Self {
+        Self::start_with(None).await
+    }
+
+    /// One that takes tokens of these providers, too.
+    pub async fn start_with(oidc: Option<oidc::Settings>) -> Self {
         let state = tempfile::tempdir().expect("a temporary folder");
         let config = Config::new(state.path());
         let telemetry = Telemetry::open(config.telemetry_file(), 1000).await.expect("a new file");
@@ -55,7 +66,8 @@ impl Secured {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("bound");
         let day = Duration::from_secs(24 * 3600);
-        let security = Security::open(state.path(), None, address, &[], day).expect("a new authority");
+        let mut security = Security::open(state.path(), None, address, &[], day).expect("a new authority");
+        security.oidc = oidc;
         tokio::spawn(api::serve_secured(handle, Arc::new(security), listener, shutdown.clone()));
         let ca = fs::read_to_string(state.path().join("tls/ca.pem")).expect("made");
         let mut secured = Self { address, state, admin: String::new(), ca, shutdown, stop_engine };

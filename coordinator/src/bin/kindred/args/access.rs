@@ -11,7 +11,7 @@ pub struct Credentials {
     /// The coordinator speaks TLS, and its certificate comes from this authority (PEM; `tls/ca.pem` in its state folder)
     #[arg(long, global = true, env = "KINDRED_TLS_CA", value_name = "FILE")]
     pub tls_ca: Option<PathBuf>,
-    /// File with the token that is shown; without it the variable KINDRED_TOKEN
+    /// File with the token that is shown, Kindred's or a JWT; without it KINDRED_TOKEN, and then `kindred login`
     #[arg(long, global = true, env = "KINDRED_TOKEN_FILE", value_name = "FILE")]
     pub token_file: Option<PathBuf>,
 }
