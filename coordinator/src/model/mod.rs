@@ -61,7 +61,7 @@ pub use node::{Cordon, Node, NodeDescription, Quarantine};
 pub use observed::Observed;
 pub use orders::Order;
 pub use queueing::Claim;
-pub use schedule::{Plan, QuarantineRule, Quota, SchedulingRules, SchedulingTerms, Snapshot, schedule};
+pub use schedule::{Plan, QuarantineRule, QueueRule, SchedulingRules, SchedulingTerms, Snapshot, schedule};
 pub use snapshot::{Piece, Pieces};
 pub use state::State;
 pub use time::Timestamp;
