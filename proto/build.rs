@@ -4,7 +4,7 @@ use std::{env, error::Error, fs, path::PathBuf};
 
 use prost::Message;
 
-const FILES: [&str; 17] = [
+const FILES: [&str; 18] = [
     "kindred/v1/common.proto",
     "kindred/v1/data.proto",
     "kindred/v1/view.proto",
@@ -15,6 +15,7 @@ const FILES: [&str; 17] = [
     "kindred/v1/ledger.proto",
     "kindred/v1/job.proto",
     "kindred/v1/explanation.proto",
+    "kindred/v1/queue.proto",
     "kindred/v1/job_service.proto",
     "kindred/v1/node.proto",
     "kindred/v1/node_service.proto",

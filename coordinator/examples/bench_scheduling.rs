@@ -6,11 +6,14 @@
 
 #![allow(clippy::print_stdout, reason = "a benchmark prints")]
 
-use std::time::{Duration, Instant};
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
 
 use kindred_coordinator::model::{
-    Event, Model, Observation, Quota, Rules, SchedulingRules, SchedulingTerms, State, Submission, Timestamp,
-    Wire,
+    Event, Model, Observation, QueueRule, Rules, SchedulingRules, SchedulingTerms, State, Submission,
+    Timestamp, Wire,
 };
 use kindred_proto::{ids::WorldSize, v1};
 
@@ -25,13 +28,16 @@ fn main() {
         N_NODES * DEVICES_PER_NODE
     );
     let minute = Duration::from_secs(61);
-    for (name, share, passed) in [
-        ("all busy", 1.0, Duration::ZERO),
-        ("all busy, and may give way", 1.0, minute),
-        ("nine tenths busy", 0.9, Duration::ZERO),
-        ("all free", 0.0, Duration::ZERO),
+    for (name, share, passed, queues) in [
+        ("all busy", 1.0, Duration::ZERO, flat()),
+        ("all busy, and may give way", 1.0, minute, flat()),
+        ("all busy, in fair shares", 1.0, minute, tree()),
+        ("nine tenths busy", 0.9, Duration::ZERO, flat()),
+        ("the same, in fair shares", 0.9, Duration::ZERO, tree()),
+        ("all free", 0.0, Duration::ZERO, flat()),
+        ("all free, in fair shares", 0.0, Duration::ZERO, tree()),
     ] {
-        let (mut model, mut now) = cluster(share);
+        let (mut model, mut now) = cluster(share, queues);
         now = now.plus(passed);
         model.observe(now, Observation::HeldUp(passed));
         let n_changes = model.decide_placement(now).len();
@@ -65,11 +71,28 @@ fn millis(duration: Duration) -> f64 {
     duration.as_secs_f64() * 1e3
 }
 
+/// Four queues with a quota each.
+fn flat() -> BTreeMap<String, QueueRule> {
+    let queue = |number: u32| {
+        (format!("queue-{number}"), QueueRule { max_cuda: Some(60_000), ..QueueRule::default() })
+    };
+    (0..4).map(queue).collect()
+}
+
+/// The same in pairs, with weights, and guaranteed a tenth of the devices each.
+fn tree() -> BTreeMap<String, QueueRule> {
+    let of_pair = |(number, (name, rule)): (u32, (String, QueueRule))| {
+        let (parent, weight) = (Some(format!("pair-{}", number % 2)), Some(number + 1));
+        (name, QueueRule { parent, weight, guaranteed_cuda: Some(8_000), ..rule })
+    };
+    let pair = |number: u32| (format!("pair-{number}"), QueueRule::default());
+    (0..4).zip(flat()).map(of_pair).chain((0..2).map(pair)).collect()
+}
+
 /// A cluster of which such a share of the devices is taken by jobs of eight ranks, and jobs that wait.
-fn cluster(share: f64) -> (Model, Timestamp) {
+fn cluster(share: f64, queues: BTreeMap<String, QueueRule>) -> (Model, Timestamp) {
     let now = Timestamp(1_800_000_000_000);
-    let queue = |number: u32| (format!("queue-{number}"), Quota { max_cpu: None, max_cuda: Some(60_000) });
-    let scheduling = SchedulingRules { queues: (0..4).map(queue).collect(), ..SchedulingRules::default() };
+    let scheduling = SchedulingRules { queues, ..SchedulingRules::default() };
     let rules = Rules { scheduling: scheduling.complete().into(), ..Rules::new(Duration::from_secs(10)) };
     let mut model = Model::new(State::default(), rules, now);
     for number in 0..N_NODES {

@@ -46,10 +46,14 @@ impl Config {
     /// Reads what operators decide about who goes first, as YAML; what is left out has its default.
     ///
     /// # Errors
-    /// What is wrong, with the line.
+    /// What is wrong, with the line or the field.
     pub fn read_scheduling(text: &str) -> Result<SchedulingRules, serde_yaml_ng::Error> {
         let rules: Option<SchedulingRules> = serde_yaml_ng::from_str(text)?;
-        Ok(rules.unwrap_or_default().complete())
+        let rules = rules.unwrap_or_default().complete();
+        match rules.check() {
+            Ok(()) => Ok(rules),
+            Err(wrong) => Err(serde::de::Error::custom(wrong)),
+        }
     }
 
     /// The file that holds the journal.
@@ -86,6 +90,28 @@ mod tests {
             error.to_string(),
             "queue: there is no queue \"reserch\": this coordinator has default, research"
         );
+    }
+
+    #[test]
+    fn queues_that_make_no_tree_are_refused() {
+        let error = Config::read_scheduling("queues: {vision: {parent: research}}").expect_err("no parent");
+        assert_eq!(
+            error.to_string(),
+            "queues.vision.parent: there is no queue \"research\": add it, or name one of default"
+        );
+    }
+
+    #[test]
+    fn a_queue_that_is_divided_has_no_jobs_of_its_own() {
+        let text = "queues: {research: {}, vision: {parent: research}, language: {parent: research}}";
+        let rules = Config::read_scheduling(text).expect("it is a tree");
+        let error = rules.check_queue("research").expect_err("it is divided");
+        assert_eq!(
+            error.to_string(),
+            "queue: queue research is divided into others, and has no jobs of its own: name language or vision"
+        );
+        let error = rules.check_queue("other").expect_err("there is none");
+        assert!(error.to_string().ends_with("this coordinator has default, language, vision"), "{error}");
     }
 
     #[test]

@@ -57,6 +57,7 @@ pub const RULES: &[Rule] = &[
     reads("/kindred.v1.JobService/GetJob", VIEWER),
     reads("/kindred.v1.JobService/ListJobs", VIEWER),
     reads("/kindred.v1.JobService/ExplainJob", VIEWER),
+    reads("/kindred.v1.JobService/ListQueues", VIEWER),
     changes("/kindred.v1.JobService/UpdateJob", SUBMITTER),
     changes("/kindred.v1.JobService/CancelJob", SUBMITTER),
     changes("/kindred.v1.JobService/SuspendJob", SUBMITTER),

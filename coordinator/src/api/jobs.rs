@@ -26,6 +26,7 @@ use crate::{
 
 const JOBS: Bounds = Bounds { default: 50, most: 1000 };
 const CHECKPOINTS: Bounds = Bounds { default: 50, most: 1000 };
+const QUEUES: Bounds = Bounds { default: 100, most: 1000 };
 const POINTS: Bounds = Bounds { default: 1000, most: 10_000 };
 
 /// The service, over the engine's handle.
@@ -198,6 +199,20 @@ impl JobService for Jobs {
         let job_id = JobId::new(request.into_inner().job_id);
         answer(async {
             Ok(v1::ExplainJobResponse { explanation: Some(self.handle.explain_job(&job_id).await?) })
+        })
+        .await
+    }
+
+    async fn list_queues(
+        &self,
+        request: Request<v1::ListQueuesRequest>,
+    ) -> Result<Response<v1::ListQueuesResponse>, Status> {
+        let request = request.into_inner();
+        answer(async {
+            let pages = Pages::new("queues", (), request.page_size, QUEUES);
+            let all = self.handle.list_queues().await?;
+            let (queues, next_page_token) = pages.cut(all, &request.page_token, |queue| &queue.name)?;
+            Ok(v1::ListQueuesResponse { queues, next_page_token })
         })
         .await
     }

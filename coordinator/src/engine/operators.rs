@@ -67,6 +67,14 @@ impl Handle {
         self.on_copy(move |now, model| Ok(model.explain_submission(now, &submission))).await
     }
 
+    /// All queues, each before those that it is divided into.
+    ///
+    /// # Errors
+    /// Only when the engine is gone.
+    pub async fn list_queues(&self) -> Result<Vec<v1::Queue>, Failure> {
+        self.on_copy(|now, model| Ok(model.queues(now))).await
+    }
+
     /// Lets a function that takes its time read a copy of the model: the engine goes on meanwhile.
     pub(super) async fn on_copy<T: Send + 'static>(
         &self,

@@ -63,7 +63,7 @@ pub use observed::Observed;
 pub use orders::Order;
 pub use projects::Projects;
 pub use queueing::Claim;
-pub use schedule::{Plan, QuarantineRule, Quota, SchedulingRules, SchedulingTerms, Snapshot, schedule};
+pub use schedule::{Plan, QuarantineRule, QueueRule, SchedulingRules, SchedulingTerms, Snapshot, schedule};
 pub use snapshot::{Piece, Pieces};
 pub use state::State;
 pub use time::Timestamp;

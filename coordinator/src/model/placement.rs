@@ -68,7 +68,7 @@ fn changes(snapshot: &Snapshot<'_>, plan: &Plan, now: Timestamp) -> Vec<Change> 
                 if *reason != job.reason {
                     changes.push(Change::job(&job.id, now, JobChange::Waits { reason: reason.clone() }));
                 }
-                let give_way = |it: &Yield| gives_way(snapshot.running[it.running].job, job, it.shrinks, now);
+                let give_way = |it: &Yield| gives_way(snapshot.running[it.running].job, job, it, now);
                 changes.extend(yields.iter().map(give_way));
             }
         }
@@ -90,12 +90,16 @@ fn placed(snapshot: &Snapshot<'_>, job: &Job, devices: &[u32]) -> JobChange {
     }
 }
 
-fn gives_way(victim: &Job, to: &Job, shrinks: bool, now: Timestamp) -> Change {
-    let (own, higher) = (victim.submission.scheduling.priority, to.submission.scheduling.priority);
-    let then = if shrinks { "goes on with fewer ranks" } else { "waits for its turn" };
-    let reason =
-        format!("gives way to {} (priority {higher}, not {own}): writes a checkpoint and {then}", to.id);
-    Change::job(&victim.id, now, JobChange::GivesWay { reason, to: Some(to.id.clone()), shrinks })
+fn gives_way(victim: &Job, to: &Job, told: &Yield, now: Timestamp) -> Change {
+    let (own, other) = (&victim.submission.scheduling, &to.submission.scheduling);
+    let why = match told.gives_back {
+        true => format!("queue {} borrowed what {} is guaranteed", own.queue, other.queue),
+        false => format!("priority {}, not {}", other.priority, own.priority),
+    };
+    let then = if told.shrinks { "goes on with fewer ranks" } else { "waits for its turn" };
+    let reason = format!("gives way to {} ({why}): writes a checkpoint and {then}", to.id);
+    let change = JobChange::GivesWay { reason, to: Some(to.id.clone()), shrinks: told.shrinks };
+    Change::job(&victim.id, now, change)
 }
 
 fn placements(snapshot: &Snapshot<'_>, devices: &[u32]) -> Vec<Placement> {

@@ -32,8 +32,14 @@ pub struct Coordinator {
 
 impl Coordinator {
     pub async fn start() -> Self {
+        Self::start_with(|_| {}).await
+    }
+
+    /// One with other settings than the defaults.
+    pub async fn start_with(edit: impl FnOnce(&mut Config)) -> Self {
         let state = tempfile::tempdir().expect("a temporary folder");
-        let config = Config::new(state.path());
+        let mut config = Config::new(state.path());
+        edit(&mut config);
         let telemetry = Telemetry::open(config.telemetry_file(), 1000).await.expect("a new file");
         let (handle, engine) =
             engine::start(&config, journal::Memory::default(), telemetry).await.expect("an empty journal");

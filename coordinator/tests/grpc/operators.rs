@@ -1,5 +1,6 @@
 //! What operators do: nodes out of service and back, and why jobs wait.
 
+use kindred_coordinator::config::Config;
 use kindred_proto::{
     failure::Reason,
     v1::{
@@ -98,4 +99,32 @@ async fn the_command_line_explains_cordons_and_uncordons() {
     assert!(back.contains("ready") && !back.contains("cordoned"), "{back}");
     let unknown = kindred(&address, &["nodes", "drain", "node-z"]).await;
     assert_eq!(unknown.status.code(), Some(2), "{}", text(&unknown.stderr));
+}
+
+#[tokio::test]
+async fn queues_are_listed_page_by_page_and_as_a_table() {
+    let queues = "queues: {research: {guaranteed_cpu: 1}, vision: {parent: research, max_cpu: 4}}";
+    let scheduling = Config::read_scheduling(queues).expect("a tree");
+    let coordinator = Coordinator::start_with(|config| config.scheduling = scheduling).await;
+    let _agent = FakeAgent::join(&coordinator, "node-a", 2).await;
+    let spec = v1::JobSpec { queue: "vision".into(), ..spec(2) };
+    let request = v1::CreateJobRequest { spec: Some(spec), ..Default::default() };
+    let job = coordinator.jobs().create_job(request).await.expect("valid").into_inner().job.expect("a job");
+    coordinator.job_when(&job.id, |job| job.state() == JobState::Starting).await;
+
+    let mut request = v1::ListQueuesRequest { page_size: 2, ..Default::default() };
+    let first = coordinator.jobs().list_queues(request.clone()).await.expect("listed").into_inner();
+    request.page_token = first.next_page_token;
+    let rest = coordinator.jobs().list_queues(request).await.expect("listed").into_inner();
+    let names: Vec<&str> = first.queues.iter().chain(&rest.queues).map(|queue| queue.name.as_str()).collect();
+    assert_eq!((names, rest.next_page_token.as_str()), (vec!["default", "research", "vision"], ""));
+
+    let shown = text(&kindred(&coordinator.address.to_string(), &["queues"]).await.stdout);
+    let expected = "\
+QUEUE     PARENT    WEIGHT  DEVICE  GUARANTEED  MAX  USED  BORROWED  RUNNING  WAITING
+default   -         1       cpu     0           -    0     0         0        0
+research  -         1       cpu     1           -    2     1         1        0
+vision    research  1       cpu     0           4    2     2         1        0
+";
+    assert_eq!(shown, expected);
 }

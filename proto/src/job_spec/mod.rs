@@ -21,7 +21,7 @@ pub use evaluate::{Evaluate, EvaluationSpec};
 pub use project::{DEFAULT_PROJECT, project_of};
 pub use scheduling::{DEFAULT_QUEUE, PRIORITIES, Scheduling};
 pub use steps::Steps;
-pub use terms::{DeviceKind, NoDeviceKind, RetryBudget, Terms};
+pub use terms::{DeviceKind, NoDeviceKind, RetryBudget, Terms, is_word};
 pub use yaml::{from_yaml, schema, to_yaml};
 
 /// A checked job of either kind.

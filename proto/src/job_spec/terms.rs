@@ -157,12 +157,7 @@ fn check_name(given: &str, at: &Scope) -> String {
 
 /// A name that fits into a host name, and so into whatever people make of it.
 pub(super) fn check_word(field: &str, given: &str, at: &Scope) -> String {
-    let is_inner = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
-    let is_good = (1..=63).contains(&given.len())
-        && given.bytes().all(is_inner)
-        && !given.starts_with('-')
-        && !given.ends_with('-');
-    if !is_good {
+    if !is_word(given) {
         let shown: String = given.chars().take(64).collect();
         at.violate(
             field,
@@ -170,6 +165,15 @@ pub(super) fn check_word(field: &str, given: &str, at: &Scope) -> String {
         );
     }
     given.to_owned()
+}
+
+/// Whether jobs may have or give such a name: 1 to 63 lower-case letters, digits and inner hyphens.
+pub fn is_word(given: &str) -> bool {
+    let is_inner = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+    (1..=63).contains(&given.len())
+        && given.bytes().all(is_inner)
+        && !given.starts_with('-')
+        && !given.ends_with('-')
 }
 
 pub(super) fn check_labels(

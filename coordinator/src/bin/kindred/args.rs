@@ -112,6 +112,8 @@ pub enum Command {
     Explain(JobArg),
     /// List the nodes and their devices, or take one out of service and back, or let one join
     Nodes(Nodes),
+    /// List the queues: what each is guaranteed, may use and uses, and who waits
+    Queues,
     /// Make, list and revoke the tokens of users
     #[command(subcommand)]
     Tokens(Tokens),

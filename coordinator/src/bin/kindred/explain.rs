@@ -40,7 +40,8 @@ fn in_words(explanation: &Explanation) -> String {
     }));
     lines.extend(explanation.preemptions.iter().map(|it| {
         let then = if it.shrinks { "goes on with fewer ranks" } else { "writes a checkpoint and waits" };
-        format!("preempts:  {} (priority {}) {then}", it.job_id, it.priority)
+        let why = if it.gives_back { " gives back what its queue borrowed:" } else { "" };
+        format!("preempts:  {} (priority {}){why} {then}", it.job_id, it.priority)
     }));
     lines.extend(explanation.placements.iter().map(|place| {
         format!("placement: rank {} on {}/{}", place.rank, place.node_name, place.device_index)
@@ -83,7 +84,10 @@ mod tests {
             reason: "needs 2 cpu devices, 0 free: job-1 gives way".into(),
             position: 1,
             blockers: vec![Blocker { why: "job-1 runs on node-a".into(), ..Default::default() }],
-            preemptions: vec![Preemption { job_id: "job-1".into(), shrinks: false, priority: -5 }],
+            preemptions: vec![
+                Preemption { job_id: "job-1".into(), priority: -5, ..Default::default() },
+                Preemption { job_id: "job-2".into(), shrinks: true, priority: 5, gives_back: true },
+            ],
             remedies: vec![Remedy {
                 change: "ask for 1 ranks".into(),
                 verdict: Verdict::Starts.into(),
@@ -95,6 +99,7 @@ mod tests {
 turn:      1 of those that wait
 held up:   job-1 runs on node-a
 preempts:  job-1 (priority -5) writes a checkpoint and waits
+preempts:  job-2 (priority 5) gives back what its queue borrowed: goes on with fewer ranks
 remedy:    ask for 1 ranks: it starts at once";
         assert_eq!(in_words(&explanation), expected);
     }

@@ -31,6 +31,7 @@ mod outage;
 mod output;
 mod program;
 mod progress;
+mod queues;
 mod schema;
 mod sign_in;
 mod slurm;
@@ -83,6 +84,7 @@ async fn run(args: Args) -> Result<Exit, Error> {
         Command::Fork(fork) => fork::run(&global, fork).await,
         Command::Explain(job) => explain::run(&global, job).await,
         Command::Nodes(args) => nodes::run(&global, args).await,
+        Command::Queues => queues::run(&global).await,
         Command::Tokens(args) => tokens::run(&global, args).await,
         Command::Login => sign_in::login(&global).await,
         Command::Logout => sign_in::logout(&global).await,

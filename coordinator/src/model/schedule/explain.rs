@@ -11,8 +11,9 @@ use kindred_proto::{
 
 use super::{
     super::{Job, Model, Submission, Timestamp},
-    Snapshot, Verdict, Wait, queue_of, schedule, sentence,
+    Snapshot, Verdict, Wait, schedule, sentence,
     supply::{Supply, Want},
+    tree::{Tree, kind_of},
 };
 
 /// Blockers that are told.
@@ -55,7 +56,8 @@ impl Model {
                 ..Default::default()
             },
         };
-        Explanation { position: u32::try_from(place + 1).unwrap_or(u32::MAX), ..told }
+        let n_before = plan.order.iter().take_while(|asked| **asked != place).count();
+        Explanation { position: u32::try_from(n_before + 1).unwrap_or(u32::MAX), ..told }
     }
 
     /// What would make the verdict better.
@@ -90,10 +92,10 @@ impl Model {
             });
         }
         if matches!(constraint, Constraint::Quota | Constraint::Queue | Constraint::Order) {
-            for queue in snapshot.rules.queues.keys().filter(|queue| **queue != terms.queue).take(4) {
+            for queue in snapshot.rules.leaves().filter(|queue| *queue != terms.queue).take(4) {
                 let change = format!("use queue {queue}");
-                add(change, "queue", queue.clone(), &|submission| {
-                    submission.scheduling.queue.clone_from(queue);
+                add(change, "queue", queue.to_owned(), &|submission| {
+                    submission.scheduling.queue = queue.to_owned();
                 });
             }
         }
@@ -156,6 +158,7 @@ fn preemptions(snapshot: &Snapshot<'_>, wait: &Wait) -> Vec<Preemption> {
             job_id: job.id.to_string(),
             shrinks: it.shrinks,
             priority: job.submission.scheduling.priority,
+            gives_back: it.gives_back,
         }
     };
     wait.yields.iter().map(preemption).collect()
@@ -171,7 +174,12 @@ fn blockers(snapshot: &Snapshot<'_>, job: &Job, wait: &Wait) -> Vec<Blocker> {
             first.into_iter().map(|first| of_job(&first.id, sentence::behind(first))).collect()
         }
         Constraint::Quota => {
-            let of_queue = snapshot.running.iter().filter(|it| queue_of(it.job) == queue_of(job));
+            let tree = Tree::new(snapshot);
+            let is_of_queue = |other: &Job| {
+                let inner = tree.of(other).filter(|_| kind_of(other) == kind_of(job));
+                inner.zip(wait.full).is_some_and(|(inner, full)| tree.is_in(inner, full))
+            };
+            let of_queue = snapshot.running.iter().filter(|it| is_of_queue(it.job));
             let why = |n_ranks: usize| format!("uses {n_ranks} of the queue's devices");
             of_queue.take(MAX_BLOCKERS).map(|it| of_job(&it.job.id, why(it.n_ranks))).collect()
         }
@@ -194,10 +202,8 @@ fn blockers(snapshot: &Snapshot<'_>, job: &Job, wait: &Wait) -> Vec<Blocker> {
 fn fewer_ranks(snapshot: &Snapshot<'_>, job: &Job) -> Option<u32> {
     let mut supply = Supply::new(snapshot);
     let class = supply.class_of(Want::of(job));
-    let used = snapshot.running.iter().filter(|it| queue_of(it.job) == queue_of(job));
-    let n_used: usize = used.map(|it| it.n_ranks).sum();
-    let (queue, kind) = queue_of(job);
-    let room = snapshot.rules.limit(queue, kind).unwrap_or(0).saturating_sub(n_used);
+    let tree = Tree::new(snapshot);
+    let room = tree.leaf_of(job).map_or(0, |queue| tree.room(queue, kind_of(job)));
     let most = supply.class(class).n_free.min(room).min(job.submission.fewest().saturating_sub(1));
     let training = job.submission.spec.0.recipe.as_ref().and_then(|recipe| recipe.training);
     let batch = training.and_then(|training| training.global_batch);

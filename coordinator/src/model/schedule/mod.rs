@@ -12,26 +12,37 @@
 //!
 //! A job whose turn has come may have the devices of running jobs of lower priority (as it was submitted: waiting counts nothing
 //! here, so that two jobs never take devices from one another in turns).
+//!
+//! Where queues have weights or guarantees, they take turns by what they use (`turns`). A queue may use what is idle of others, and gives
+//! it back: a job that stays within what its queue is guaranteed may have borrowed devices, whatever the priorities (`loans`).
 
 mod explain;
 mod home;
+mod loans;
 mod preempt;
+mod queue_rule;
+mod queues;
 mod rules;
 mod sentence;
 mod snapshot;
 mod supply;
+mod tree;
+mod turns;
 
 use std::collections::BTreeMap;
 
-use kindred_proto::v1::{self, explanation::Constraint};
+use kindred_proto::v1::explanation::Constraint;
 
 use super::{Job, Timestamp};
 use home::Home;
-use preempt::Candidates;
+use preempt::{Candidates, Needs};
 use supply::{Supply, Want};
+use tree::{Tree, kind_of};
+use turns::Turns;
 
 pub(in crate::model) use preempt::Yield;
-pub use rules::{QuarantineRule, Quota, SchedulingRules, SchedulingTerms};
+pub use queue_rule::QueueRule;
+pub use rules::{QuarantineRule, SchedulingRules, SchedulingTerms};
 pub use snapshot::Snapshot;
 
 /// Jobs behind others that are told behind whom: reasons are journaled, and when the first of thousands is placed, not all need
@@ -41,8 +52,10 @@ const MAX_NAMED: usize = 16;
 /// What becomes of the jobs of a snapshot.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Plan {
-    /// Of those that wait, in the order of their turn.
+    /// Of those that wait, as the snapshot has them.
     pub(in crate::model) verdicts: Vec<Verdict>,
+    /// In which order they were asked.
+    pub(in crate::model) order: Vec<usize>,
     /// More devices for running jobs, by their place among those that run.
     pub(in crate::model) growth: Vec<(usize, Vec<u32>)>,
 }
@@ -65,6 +78,8 @@ pub(in crate::model) struct Wait {
     pub is_possible: bool,
     /// The job that it waits behind, by its place among those that wait.
     pub behind: Option<usize>,
+    /// The queue that uses all that it may.
+    pub full: Option<usize>,
     /// Who gives way to it from now on.
     pub yields: Vec<Yield>,
 }
@@ -73,10 +88,9 @@ pub(in crate::model) struct Wait {
 struct Pass<'s> {
     snapshot: &'s Snapshot<'s>,
     supply: Supply<'s>,
-    /// Devices that each queue uses, by kind.
-    used: BTreeMap<(&'s str, v1::DeviceKind), usize>,
-    /// The first job of each queue that waits for its quota.
-    first_over_quota: BTreeMap<(&'s str, v1::DeviceKind), usize>,
+    tree: Tree<'s>,
+    /// The first job that waits until a queue may use more of a kind of device.
+    first_over_quota: BTreeMap<(usize, usize), usize>,
     candidates: Candidates,
     n_behind: usize,
     /// Why devices are not free, by class.
@@ -86,8 +100,15 @@ struct Pass<'s> {
 /// Says what becomes of all jobs that wait, and which running ones get more ranks.
 pub fn schedule<'s>(snapshot: &'s Snapshot<'s>, now: Timestamp) -> Plan {
     let mut pass = Pass::new(snapshot, now);
-    let verdicts = (0..snapshot.waiting.len()).map(|place| pass.decide(place)).collect();
-    Plan { verdicts, growth: pass.grow() }
+    let mut turns = Turns::new(snapshot, &pass.tree);
+    let mut decided: Vec<Option<Verdict>> = vec![None; snapshot.waiting.len()];
+    let mut order = Vec::with_capacity(decided.len());
+    while let Some(place) = turns.next(&pass.tree) {
+        decided[place] = Some(pass.decide(place));
+        order.push(place);
+    }
+    let verdicts = decided.into_iter().map(|verdict| verdict.expect("each has one turn")).collect();
+    Plan { verdicts, order, growth: pass.grow() }
 }
 
 /// Devices for more ranks of one job, whoever waits: for the first of these numbers of them that there are devices for.
@@ -103,16 +124,13 @@ pub(in crate::model) fn find_devices<'s>(
 
 impl<'s> Pass<'s> {
     fn new(snapshot: &'s Snapshot<'s>, now: Timestamp) -> Self {
-        let mut used = BTreeMap::new();
-        for running in &snapshot.running {
-            *used.entry(queue_of(running.job)).or_default() += running.n_ranks;
-        }
+        let tree = Tree::new(snapshot);
         Self {
             snapshot,
             supply: Supply::new(snapshot),
-            used,
+            candidates: Candidates::new(snapshot, &tree, now),
+            tree,
             first_over_quota: BTreeMap::new(),
-            candidates: Candidates::new(snapshot, now),
             n_behind: 0,
             excuses: BTreeMap::new(),
         }
@@ -120,35 +138,38 @@ impl<'s> Pass<'s> {
 
     fn decide(&mut self, place: usize) -> Verdict {
         let job = self.snapshot.waiting[place].job;
-        let (queue, fewest) = (queue_of(job), job.submission.fewest());
-        let Some(limit) = self.snapshot.rules.limit(queue.0, queue.1) else {
-            return never(Constraint::Queue, self.snapshot.rules.no_queue(queue.0));
+        let (kind, fewest) = (kind_of(job), job.submission.fewest());
+        let Some(queue) = self.tree.leaf_of(job) else {
+            let reason = self.snapshot.rules.no_queue(&job.submission.scheduling.queue);
+            return never(Constraint::Queue, reason);
         };
         let class = self.supply.class_of(Want::of(job));
-        if fewest > limit {
-            let reason = format!("{}, and queue {} may use {limit}", sentence::needs(job), queue.0);
-            return never(Constraint::Quota, reason);
+        if let Some(full) = self.tree.too_narrow(queue, kind, fewest) {
+            let reason = sentence::too_narrow(job, &self.tree, queue, full);
+            return Verdict::Waits(Wait { full: Some(full), ..wait(Constraint::Quota, reason, false) });
         }
         if fewest > self.supply.class(class).n_possible {
             return never(Constraint::Cluster, self.devices_sentence(job, class));
         }
-        if let Some(first) = self.first_over_quota.get(&queue).copied() {
+        let held_up = |queue: usize| self.first_over_quota.get(&(queue, kind)).copied();
+        let first = self.tree.path(queue).find_map(held_up);
+        if let Some(first) = first {
             return self.waits_behind(first);
         }
-        let room = limit.saturating_sub(self.used.get(&queue).copied().unwrap_or(0));
-        if fewest > room {
-            self.first_over_quota.insert(queue, place);
-            return self.over_quota(job, class, limit, room);
+        if let Some(full) = self.tree.full(queue, kind, fewest) {
+            self.first_over_quota.insert((full, kind), place);
+            return self.over_quota(job, queue, class, full);
         }
+        let room = self.tree.room(queue, kind);
         let (home, mut sizes) =
             (self.supply.home_of(job), job.submission.sizes().filter(|size| *size <= room));
         if let Some(devices) = sizes.find_map(|n_ranks| self.supply.take(class, n_ranks, home.as_ref())) {
-            *self.used.entry(queue).or_default() += devices.len();
+            self.tree.take(job, devices.len());
             return Verdict::Starts(devices);
         }
         match home.filter(|_| self.supply.class(class).n_free >= fewest) {
             Some(home) => self.far_from_home(job, &home),
-            None => self.short_of_devices(place, job, class),
+            None => self.short_of_devices(place, queue, class),
         }
     }
 
@@ -163,13 +184,15 @@ impl<'s> Pass<'s> {
         }
     }
 
-    fn short_of_devices(&mut self, place: usize, job: &'s Job, class: usize) -> Verdict {
+    fn short_of_devices(&mut self, place: usize, queue: usize, class: usize) -> Verdict {
+        let job = self.snapshot.waiting[place].job;
         let kept_for = self.supply.class(class).kept_for;
         let verdict = match kept_for {
             Some(first) => self.waits_behind(first),
             None => {
-                let n_short = job.submission.fewest() - self.supply.class(class).n_free;
-                let (coming, yields) = self.make_room(job, class, n_short, 0);
+                let n_devices = job.submission.fewest() - self.supply.class(class).n_free;
+                let (coming, yields) =
+                    self.make_room(job, queue, class, &Needs { n_devices, ..Needs::default() });
                 let reason = match coming.is_empty() {
                     true => self.devices_sentence(job, class),
                     false => sentence::given_way(job, self.supply.class(class).n_free, &coming),
@@ -181,15 +204,17 @@ impl<'s> Pass<'s> {
         verdict
     }
 
-    fn over_quota(&mut self, job: &'s Job, class: usize, limit: usize, room: usize) -> Verdict {
-        let fewest = job.submission.fewest();
-        let n_short = fewest.saturating_sub(self.supply.class(class).n_free);
-        let (coming, yields) = self.make_room(job, class, n_short, fewest - room);
+    fn over_quota(&mut self, job: &'s Job, queue: usize, class: usize, full: usize) -> Verdict {
+        let (kind, fewest) = (kind_of(job), job.submission.fewest());
+        let n_devices = fewest.saturating_sub(self.supply.class(class).n_free);
+        let short = |queue: usize| (queue, fewest.saturating_sub(self.tree.queues[queue].room(kind)));
+        let rooms = self.tree.path(queue).map(short).filter(|(_, n_ranks)| *n_ranks > 0).collect();
+        let (coming, yields) = self.make_room(job, queue, class, &Needs { n_devices, rooms });
         let reason = match coming.is_empty() {
-            true => sentence::over_quota(job, limit, room),
-            false => sentence::given_way(job, room, &coming),
+            true => sentence::over_quota(job, &self.tree, queue, full),
+            false => sentence::given_way(job, self.tree.queues[full].room(kind), &coming),
         };
-        waits(Constraint::Quota, reason, yields)
+        Verdict::Waits(Wait { full: Some(full), yields, ..wait(Constraint::Quota, reason, true) })
     }
 
     fn waits_behind(&mut self, first: usize) -> Verdict {
@@ -198,9 +223,7 @@ impl<'s> Pass<'s> {
             true => format!("waits behind more than {MAX_NAMED} jobs"),
             false => sentence::behind(self.snapshot.waiting[first].job),
         };
-        let behind = Some(first);
-        let constraint = Constraint::Order;
-        Verdict::Waits(Wait { constraint, reason, is_possible: true, behind, yields: vec![] })
+        Verdict::Waits(Wait { behind: Some(first), ..wait(Constraint::Order, reason, true) })
     }
 
     fn devices_sentence(&mut self, job: &Job, class: usize) -> String {
@@ -214,34 +237,42 @@ impl<'s> Pass<'s> {
     fn grow(&mut self) -> Vec<(usize, Vec<u32>)> {
         let mut growth = vec![];
         for (place, running) in self.snapshot.running.iter().enumerate() {
-            let (job, queue) = (running.job, queue_of(running.job));
-            let Some(limit) = self.snapshot.rules.limit(queue.0, queue.1) else { continue };
+            let (job, kind) = (running.job, kind_of(running.job));
+            let Some(queue) = self.tree.of(job) else { continue };
             if running.larger.is_empty() || self.candidates.gives_way(place) {
                 continue;
             }
-            let room = limit.saturating_sub(self.used.get(&queue).copied().unwrap_or(0));
+            let room = match self.is_waited_for(queue, kind) {
+                true => 0,
+                false => self.tree.room(queue, kind),
+            };
             let class = self.supply.class_of(Want::of(job));
             let more = running.larger.iter().map(|size| size.saturating_sub(running.n_ranks));
             let taken = more
                 .filter(|n_more| (1..=room).contains(n_more))
                 .find_map(|n_more| self.supply.take(class, n_more, None));
             if let Some(devices) = taken {
-                *self.used.entry(queue).or_default() += devices.len();
+                self.tree.take(job, devices.len());
                 growth.push((place, devices));
             }
         }
         growth
     }
+
+    /// Whether a job waits until this queue, or one that it is in, may use more.
+    fn is_waited_for(&self, queue: usize, kind: usize) -> bool {
+        self.tree.path(queue).any(|queue| self.first_over_quota.contains_key(&(queue, kind)))
+    }
 }
 
-fn queue_of(job: &Job) -> (&str, v1::DeviceKind) {
-    (&job.submission.scheduling.queue, job.submission.device_kind())
+fn wait(constraint: Constraint, reason: String, is_possible: bool) -> Wait {
+    Wait { constraint, reason, is_possible, behind: None, full: None, yields: vec![] }
 }
 
 fn never(constraint: Constraint, reason: String) -> Verdict {
-    Verdict::Waits(Wait { constraint, reason, is_possible: false, behind: None, yields: vec![] })
+    Verdict::Waits(wait(constraint, reason, false))
 }
 
 fn waits(constraint: Constraint, reason: String, yields: Vec<Yield>) -> Verdict {
-    Verdict::Waits(Wait { constraint, reason, is_possible: true, behind: None, yields })
+    Verdict::Waits(Wait { yields, ..wait(constraint, reason, true) })
 }

@@ -5,9 +5,10 @@ use std::{collections::BTreeMap, time::Duration};
 use kindred_proto::{
     failure::{Failure, Reason},
     job_spec::{DEFAULT_QUEUE, Scheduling},
-    v1,
 };
 use serde::{Deserialize, Serialize};
+
+use super::queue_rule::{self, QueueRule};
 
 /// What operators decide about who goes first.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -19,18 +20,8 @@ pub struct SchedulingRules {
     pub min_run_s: u64,
     /// When a node is left alone.
     pub quarantine: QuarantineRule,
-    /// What each queue may use; `default` is always there.
-    pub queues: BTreeMap<String, Quota>,
-}
-
-/// What the jobs of a queue may use at a time.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Quota {
-    /// Processors; none: no limit.
-    pub max_cpu: Option<u32>,
-    /// GPUs; none: no limit.
-    pub max_cuda: Option<u32>,
+    /// Which queues there are, and what each may use; `default` is always there.
+    pub queues: BTreeMap<String, QueueRule>,
 }
 
 /// When a node is left alone.
@@ -51,7 +42,7 @@ impl Default for SchedulingRules {
             ageing_s: 600,
             min_run_s: 60,
             quarantine: QuarantineRule::default(),
-            queues: [(DEFAULT_QUEUE.to_owned(), Quota::default())].into(),
+            queues: [(DEFAULT_QUEUE.to_owned(), QueueRule::default())].into(),
         }
     }
 }
@@ -75,27 +66,50 @@ impl SchedulingRules {
         Duration::from_secs(self.min_run_s)
     }
 
-    /// What a queue may use of a kind of device; none for a queue that is not there.
-    pub(super) fn limit(&self, queue: &str, kind: v1::DeviceKind) -> Option<usize> {
-        let quota = self.queues.get(queue)?;
-        let limit = if kind == v1::DeviceKind::Cuda { quota.max_cuda } else { quota.max_cpu };
-        Some(limit.map_or(usize::MAX, |limit| limit as usize))
+    /// Whether queues take turns by their shares: as soon as one has a weight or is guaranteed something.
+    pub(super) fn has_shares(&self) -> bool {
+        self.queues.values().any(QueueRule::is_about_shares)
     }
 
-    /// Refuses a job of a queue that is not there.
+    /// Refuses queues that make no tree, or whose numbers do not fit.
     ///
     /// # Errors
-    /// `SPEC_INVALID`, with the queues that are.
+    /// The field, what is wrong with it, and what to do.
+    pub fn check(&self) -> Result<(), String> {
+        queue_rule::check(&self.queues)
+    }
+
+    /// Queues that jobs may name: those without children.
+    pub(super) fn leaves(&self) -> impl Iterator<Item = &str> {
+        self.queues.keys().map(String::as_str).filter(|name| !self.has_children(name))
+    }
+
+    fn has_children(&self, name: &str) -> bool {
+        self.queues.values().any(|rule| rule.parent.as_deref() == Some(name))
+    }
+
+    /// Refuses a job of a queue that is not there, or that is divided into others.
+    ///
+    /// # Errors
+    /// `SPEC_INVALID`, with the queues that it may name.
     pub fn check_queue(&self, queue: &str) -> Result<(), Failure> {
-        if self.queues.contains_key(queue) {
+        if self.queues.contains_key(queue) && !self.has_children(queue) {
             return Ok(());
         }
         Err(Failure::new(Reason::SpecInvalid, format!("queue: {}", self.no_queue(queue))).about("queue"))
     }
 
     pub(super) fn no_queue(&self, queue: &str) -> String {
-        let names: Vec<&str> = self.queues.keys().map(String::as_str).collect();
-        format!("there is no queue {queue:?}: this coordinator has {}", names.join(", "))
+        if !self.queues.contains_key(queue) {
+            let names: Vec<&str> = self.leaves().collect();
+            return format!("there is no queue {queue:?}: this coordinator has {}", names.join(", "));
+        }
+        let children = self.queues.iter().filter(|(_, rule)| rule.parent.as_deref() == Some(queue));
+        let names: Vec<&str> = children.map(|(name, _)| name.as_str()).collect();
+        format!(
+            "queue {queue} is divided into others, and has no jobs of its own: name {}",
+            names.join(" or ")
+        )
     }
 }
 

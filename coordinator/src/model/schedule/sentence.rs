@@ -2,7 +2,14 @@
 
 use kindred_proto::ids::JobId;
 
-use super::{super::Job, Snapshot, home::Home, snapshot::Device, supply::Class};
+use super::{
+    super::Job,
+    Snapshot,
+    home::Home,
+    snapshot::Device,
+    supply::Class,
+    tree::{Tree, kind_of},
+};
 
 /// Excuses that are told; the rest is counted.
 const MAX_EXCUSES: usize = 4;
@@ -66,10 +73,44 @@ pub(super) fn given_way(job: &Job, n_free: usize, coming: &[&JobId]) -> String {
     format!("{}, {n_free} free: {names} {verb}", needs(job))
 }
 
-/// That a job's queue uses all that it may.
-pub(super) fn over_quota(job: &Job, limit: usize, room: usize) -> String {
-    let queue = &job.submission.scheduling.queue;
-    format!("{}, and queue {queue} has {room} left of the {limit} that it may use", needs(job))
+/// That a job's queue may never use so much.
+pub(super) fn too_narrow(job: &Job, tree: &Tree<'_>, queue: usize, full: usize) -> String {
+    let limit = tree.queues[full].limit(kind_of(job));
+    format!("{}, and queue {} may use {limit}", needs(job), placed(tree, queue, full))
+}
+
+/// That a job's queue, or one that it is in, uses all that it may.
+pub(super) fn over_quota(job: &Job, tree: &Tree<'_>, queue: usize, full: usize) -> String {
+    let (kind, needs) = (kind_of(job), needs(job));
+    let (own, full_queue) = (&tree.queues[queue], &tree.queues[full]);
+    let (limit, room) = (full_queue.limit(kind), full_queue.room(kind));
+    if full_queue.rule.borrow || limit < full_queue.guaranteed[kind] {
+        let full = placed(tree, queue, full);
+        return format!("{needs}, and queue {full} has {room} left of the {limit} that it may use");
+    }
+    let (name, used, guaranteed) = (own.name, own.used[kind], own.guaranteed[kind]);
+    if full == queue {
+        return match room {
+            0 => format!("{needs}, and queue {name} has used its {limit} and borrows none"),
+            _ => format!("{needs}, and queue {name} has {room} left of its {limit} and borrows none"),
+        };
+    }
+    let idle = match room {
+        0 => format!("{} has no idle ones", full_queue.name),
+        _ => format!("{} has {room} idle", full_queue.name),
+    };
+    let own = match guaranteed {
+        0 => format!("queue {name} is guaranteed none"),
+        _ if used >= guaranteed => format!("queue {name} has used its {guaranteed}"),
+        _ => format!("queue {name} uses {used} of its {guaranteed}"),
+    };
+    format!("{needs}, {own} and may borrow none: {idle}")
+}
+
+/// The name of a queue that another one is in, with that.
+fn placed(tree: &Tree<'_>, queue: usize, outer: usize) -> String {
+    let (name, outer_name) = (tree.queues[queue].name, tree.queues[outer].name);
+    if queue == outer { name.to_owned() } else { format!("{outer_name}, which {name} is in,") }
 }
 
 /// That another job comes first.

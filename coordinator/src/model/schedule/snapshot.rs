@@ -76,6 +76,18 @@ pub(in crate::model) struct Turn {
     follows: bool,
 }
 
+impl Turn {
+    /// Whether it comes before all of those without a claim.
+    pub fn has_claim(self) -> bool {
+        !self.has_no_claim
+    }
+
+    /// Whether it comes right after another one.
+    pub fn follows(self, first: Self) -> bool {
+        self == Self { follows: true, ..first } && self != first
+    }
+}
+
 /// A job that has devices.
 #[derive(Clone, Debug)]
 pub(in crate::model) struct Running<'a> {

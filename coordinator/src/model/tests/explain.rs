@@ -53,7 +53,7 @@ fn a_job_of_higher_priority_says_whom_it_would_preempt() {
 fn a_job_over_its_quota_is_sent_to_another_queue() {
     let mut world = World::new(&[2]);
     world.set_rules(|rules| {
-        let quota = Quota { max_cpu: Some(1), max_cuda: None };
+        let quota = QueueRule { max_cpu: Some(1), ..QueueRule::default() };
         rules.queues.insert("small".to_owned(), quota);
     });
     let job_id = world.try_submit_with(submission(2), |terms| terms.queue = "small".to_owned());

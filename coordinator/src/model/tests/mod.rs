@@ -4,6 +4,7 @@ mod access;
 mod checkpoints;
 mod elastic;
 mod explain;
+mod fair_share;
 mod forget;
 mod invariants;
 mod ledger;
@@ -11,11 +12,13 @@ mod membership;
 mod nodes;
 mod placement;
 mod preemption;
+mod queue_trees;
 mod recovery;
 mod requests;
 mod scheduling;
 mod scheduling_properties;
 mod stalls;
+mod turn_properties;
 mod updates;
 
 use std::{collections::BTreeMap, time::Duration};
@@ -31,9 +34,12 @@ use super::*;
 const LEASE: Duration = Duration::from_secs(10);
 
 /// A model, its journal, and the agents that talk to it.
+#[derive(Clone)]
 struct World {
     model: Model,
     changes: Vec<Change>,
+    /// Where in them what was decided at once begins.
+    starts: Vec<usize>,
     now: Timestamp,
     agents: BTreeMap<String, v1::AgentReport>,
     /// What each agent was last told.
@@ -47,7 +53,7 @@ impl World {
         let now = Timestamp(1_000_000);
         let model = Model::new(State::default(), Rules::new(LEASE), now);
         let (agents, told) = (BTreeMap::new(), BTreeMap::new());
-        let mut world = Self { model, changes: vec![], now, agents, told, n_incarnations: 0 };
+        let mut world = Self { model, changes: vec![], starts: vec![], now, agents, told, n_incarnations: 0 };
         for (number, n_devices) in (1..).zip(devices) {
             world.start_agent(&format!("node-{number}"), *n_devices);
         }
@@ -307,6 +313,7 @@ impl World {
         for change in &changes {
             self.model.evolve(change);
         }
+        self.starts.push(self.changes.len());
         self.changes.extend(changes);
     }
 

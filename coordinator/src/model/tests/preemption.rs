@@ -144,7 +144,7 @@ fn a_coordinator_that_starts_anew_goes_on_with_it() {
 fn a_queue_makes_room_within_its_quota() {
     let mut world = World::new(&[4]);
     world.set_rules(|rules| {
-        let quota = Quota { max_cpu: Some(2), max_cuda: None };
+        let quota = QueueRule { max_cpu: Some(2), ..QueueRule::default() };
         rules.queues.insert("small".to_owned(), quota);
     });
     let low = world.submit_with(2, |terms| terms.queue = "small".to_owned());

@@ -3,7 +3,7 @@
 use super::*;
 
 fn quota(world: &mut World, queue: &str, max_cpu: u32) {
-    let quota = Quota { max_cpu: Some(max_cpu), max_cuda: None };
+    let quota = QueueRule { max_cpu: Some(max_cpu), ..QueueRule::default() };
     world.set_rules(|rules| {
         rules.queues.insert(queue.to_owned(), quota);
     });

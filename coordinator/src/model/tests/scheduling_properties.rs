@@ -1,24 +1,26 @@
 //! What holds of every pass, whatever the cluster and the jobs are.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use proptest::{collection::vec, prelude::*};
 use v1::explanation::Verdict;
 
-use super::*;
+use super::{
+    queue_trees::{Queues, leaves, queues},
+    *,
+};
 
-const QUEUES: [(&str, u32); 2] = [("default", 100), ("small", 3)];
-const ZONES: [&str; 2] = ["a", "b"];
+pub(super) const ZONES: [&str; 2] = ["a", "b"];
 
 /// A job, as numbers that choose.
 #[derive(Clone, Copy, Debug)]
-struct Wish {
-    fewest: u32,
-    n_more: u32,
-    priority: i32,
-    queue: usize,
-    zone: usize,
-    is_preemptible: bool,
+pub(super) struct Wish {
+    pub fewest: u32,
+    pub n_more: u32,
+    pub priority: i32,
+    pub queue: usize,
+    pub zone: usize,
+    pub is_preemptible: bool,
 }
 
 /// Something that happens between passes.
@@ -36,8 +38,8 @@ enum Happening {
     Pass { seconds: u64 },
 }
 
-fn wish() -> impl Strategy<Value = Wish> {
-    (1..4_u32, 0..3_u32, -2..=2, 0..QUEUES.len(), 0..=ZONES.len(), prop::bool::weighted(0.8)).prop_map(
+pub(super) fn wish() -> impl Strategy<Value = Wish> {
+    (1..4_u32, 0..3_u32, -2..=2, 0..4_usize, 0..=ZONES.len(), prop::bool::weighted(0.8)).prop_map(
         |(fewest, n_more, priority, queue, zone, is_preemptible)| Wish {
             fewest,
             n_more,
@@ -65,8 +67,8 @@ fn happening() -> impl Strategy<Value = Happening> {
     ]
 }
 
-/// Four nodes in two zones.
-fn cluster(n_devices: &[u32]) -> World {
+/// Up to four nodes in two zones.
+pub(super) fn cluster(n_devices: &[u32], queues: &Queues) -> World {
     let mut world = World::new(n_devices);
     for number in 0..n_devices.len() {
         world.set_label(&node(number), "zone", ZONES[number % 2]);
@@ -74,9 +76,7 @@ fn cluster(n_devices: &[u32]) -> World {
     }
     world.set_rules(|rules| {
         rules.quarantine.after_faults = 3;
-        for (queue, max_cpu) in QUEUES {
-            rules.queues.insert(queue.to_owned(), Quota { max_cpu: Some(max_cpu), max_cuda: None });
-        }
+        rules.queues = queues.clone();
     });
     world
 }
@@ -85,12 +85,13 @@ fn node(number: usize) -> String {
     format!("node-{}", number + 1)
 }
 
-fn submission_of(wish: Wish) -> Submission {
+pub(super) fn submission_of(wish: Wish, queues: &Queues) -> Submission {
     let most = wish.fewest + wish.n_more;
     let mut asked =
         Submission { world_sizes: (wish.fewest..=most).map(WorldSize).collect(), ..submission(most) };
     asked.scheduling.priority = wish.priority;
-    asked.scheduling.queue = QUEUES[wish.queue].0.to_owned();
+    let leaves = leaves(queues);
+    asked.scheduling.queue = leaves[wish.queue % leaves.len()].to_owned();
     asked.scheduling.preemptible = wish.is_preemptible;
     if let Some(zone) = ZONES.get(wish.zone) {
         asked.scheduling.node_selector.insert("zone".to_owned(), (*zone).to_owned());
@@ -99,7 +100,7 @@ fn submission_of(wish: Wish) -> Submission {
 }
 
 impl World {
-    fn live_jobs(&self) -> Vec<JobId> {
+    pub(super) fn live_jobs(&self) -> Vec<JobId> {
         let jobs = self.model.state().active_jobs();
         jobs.filter(|job| self.has_started(job)).map(|job| job.id.clone()).collect()
     }
@@ -129,7 +130,8 @@ impl World {
     fn let_it_happen(&mut self, happening: Happening, n_nodes: usize) {
         match happening {
             Happening::Submit(wish) => {
-                self.try_submit_with(submission_of(wish), |_| {}).expect("a good job");
+                let asked = submission_of(wish, self.queues());
+                self.try_submit_with(asked, |_| {}).expect("a good job");
             }
             Happening::Train => {
                 self.catch_up();
@@ -151,7 +153,7 @@ impl World {
             Happening::Update { nth, to } => {
                 let jobs: Vec<JobId> = self.model.state().active_jobs().map(|job| job.id.clone()).collect();
                 let Some(job_id) = jobs.get(nth % jobs.len().max(1)) else { return };
-                let wanted = submission_of(to);
+                let wanted = submission_of(to, self.queues());
                 // What has devices keeps its queue, and what ends is left alone.
                 let _ = self.update(job_id, |submission| {
                     let node_selector = std::mem::take(&mut submission.scheduling.node_selector);
@@ -170,26 +172,22 @@ impl World {
         }
     }
 
-    /// Nothing has two ranks, no queue more than its quota.
+    /// Nothing has two ranks, no queue more than it may.
     fn check_allocation(&self) {
         let mut devices = BTreeSet::new();
-        let mut used: BTreeMap<&str, u32> = BTreeMap::new();
         for job in self.model.state().active_jobs() {
             let members = job.live.iter().flat_map(|live| &live.members);
             let there = members.filter(|member| member.ended.is_none()).map(|member| &member.placement);
             for place in there.chain(job.joiners().map(|(_, place)| place)) {
                 assert!(devices.insert((&place.node_id, place.device_index)), "two ranks on {place:?}");
-                *used.entry(&job.submission.scheduling.queue).or_default() += 1;
             }
         }
-        for (queue, most) in QUEUES {
-            assert!(used.get(queue).copied().unwrap_or(0) <= most, "queue {queue} uses {used:?}");
-        }
+        self.check_queues();
     }
 
-    /// What a pass decided: whole gangs, on nodes that suit them; devices only from lower priorities.
+    /// What a pass decided: whole gangs, on nodes that suit them; devices only from those who owe them.
     fn check_changes(&self, from: usize) {
-        for change in &self.changes[from..] {
+        for (number, change) in (from..).zip(&self.changes[from..]) {
             let Change::Job { job_id, change, .. } = change else { continue };
             let terms = &self.job(job_id).submission.scheduling;
             match change {
@@ -205,8 +203,9 @@ impl World {
                     }
                 }
                 JobChange::GivesWay { to: Some(to), .. } => {
-                    let higher = self.job(to).submission.scheduling.priority;
-                    assert!(terms.priority < higher && terms.preemptible, "{job_id} gave way to {to}");
+                    // What one pass decides, it decides of one state.
+                    let start = self.starts.iter().rfind(|start| **start <= number).expect("it was decided");
+                    self.check_way(&State::replay(&self.changes[..*start]), job_id, to);
                 }
                 _ => {}
             }
@@ -260,14 +259,16 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 128, ..ProptestConfig::default() })]
 
     #[test]
-    fn a_pass_never_over_allocates_and_preempts_upwards_only(
+    fn a_pass_never_over_allocates_and_takes_from_those_alone_who_owe_it(
+        queues in queues(),
         n_devices in vec(1..4_u32, 2..5),
         happenings in vec(happening(), 1..50),
     ) {
-        let mut world = cluster(&n_devices);
+        let mut world = cluster(&n_devices, &queues);
         for happening in happenings {
             let from = world.changes.len();
             world.let_it_happen(happening, n_devices.len());
+            world.check_backfill();
             world.check_allocation();
             world.check_changes(from);
         }
@@ -276,21 +277,22 @@ proptest! {
 
     #[test]
     fn an_explanation_agrees_with_the_next_pass(
+        queues in queues(),
         n_devices in vec(1..4_u32, 2..4),
         wishes in vec(wish(), 1..6),
         later in vec(wish(), 1..5),
         seconds in 0..100_u64,
     ) {
-        let mut world = cluster(&n_devices);
+        let mut world = cluster(&n_devices, &queues);
         for wish in wishes {
-            world.try_submit_with(submission_of(wish), |_| {}).expect("a good job");
+            world.try_submit_with(submission_of(wish, &queues), |_| {}).expect("a good job");
         }
         world.let_it_happen(Happening::Train, n_devices.len());
         world.let_it_happen(Happening::Pass { seconds }, n_devices.len());
         for wish in later {
             // Accepted, and not decided upon yet.
             let request_id = format!("later-{}", world.changes.len());
-            let submission = Box::new(submission_of(wish));
+            let submission = Box::new(submission_of(wish, &queues));
             let event = Event::Submitted { request_id, submission, fork: None };
             let decision = world.model.decide(world.now, &event).expect("a good job");
             world.evolve(decision.changes);
@@ -298,72 +300,5 @@ proptest! {
         world.check_explanations();
         world.settle();
         world.check_explanations();
-    }
-
-    /// Whoever comes later, a job starts no later than without them.
-    #[test]
-    fn jobs_behind_never_delay_the_one_before_them(
-        n_devices in vec(1..4_u32, 2..5),
-        running in vec(wish(), 1..8),
-        head in wish(),
-        behind in vec(wish(), 1..8),
-        ends in vec(0..8_usize, 1..12),
-    ) {
-        let run = |behind: &[Wish]| {
-            let mut world = cluster(&n_devices);
-            world.set_rules(|rules| rules.min_run_s = 1_000_000);
-            let first: Vec<JobId> = running.iter()
-                .map(|wish| world.try_submit_with(submission_of(Wish { n_more: 0, ..*wish }), |_| {}).expect("a good job"))
-                .collect();
-            // What waits already is done away with: the head is the first that waits.
-            for job_id in &first {
-                if world.job(job_id).live.is_none() {
-                    world.cancel(job_id).expect("it waits");
-                }
-            }
-            // One that waits for its own queue's quota keeps nothing from other queues: its turn comes with its quota.
-            let head = submission_of(Wish { queue: 0, ..head });
-            let head = world.try_submit_with(head, |_| {}).expect("a good job");
-            for wish in behind {
-                let priority = wish.priority.min(world.job(&head).submission.scheduling.priority);
-                world.try_submit_with(submission_of(Wish { priority, ..*wish }), |_| {}).expect("a good job");
-            }
-            let mut started = vec![world.job(&head).live.is_some()];
-            for nth in &ends {
-                let job_id = &first[nth % first.len()];
-                if world.job(job_id).live_generation().is_some() {
-                    world.finish_all(job_id);
-                }
-                started.push(world.job(&head).placed_at.is_some());
-            }
-            started
-        };
-        let (alone, followed) = (run(&[]), run(&behind));
-        prop_assert_eq!(alone, followed);
-    }
-
-    /// However many of higher priority come, a job starts once it has waited for what their priority is worth.
-    #[test]
-    fn nobody_starves(seed_priorities in vec(-100..=100_i32, 40..41), n_ranks in 1..3_u32) {
-        let mut world = World::new(&[2]);
-        world.set_rules(|rules| (rules.ageing_s, rules.min_run_s) = (1, 1_000_000));
-        let low = world.submit_with(n_ranks, |terms| terms.priority = -100);
-        world.cancel(&low).expect("it was only there to take a number");
-        let mut first: Vec<JobId> = (0..2).map(|_| world.submit(1)).collect();
-        let low = world.submit_with(n_ranks, |terms| terms.priority = -100);
-        let mut n_waits = 0;
-        for priority in seed_priorities {
-            world.submit_with(1, |terms| terms.priority = priority);
-            world.advance(Duration::from_secs(10));
-            let done = first.remove(0);
-            world.finish_all(&done);
-            first = world.live_jobs();
-            if world.job(&low).placed_at.is_some() {
-                break;
-            }
-            n_waits += 1;
-        }
-        // 200 points at 1 s each are 20 jobs; those before it then end one by one.
-        prop_assert!(world.job(&low).placed_at.is_some(), "still waits after {} jobs", n_waits);
     }
 }

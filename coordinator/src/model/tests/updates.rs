@@ -74,7 +74,7 @@ fn what_ranks_or_quotas_depend_on_stays_once_there_are_ranks() {
     world.obey_all();
     let other = |submission: &mut Submission| submission.scheduling.queue = "other".to_owned();
     assert_eq!(world.update(&job_id, other).expect_err("no such queue").reason, Reason::SpecInvalid);
-    world.set_rules(|rules| rules.queues.extend([("other".to_owned(), Quota::default())]));
+    world.set_rules(|rules| rules.queues.extend([("other".to_owned(), QueueRule::default())]));
     world.update(&job_id, other).expect("there is, and the job has no ranks");
 }
 
