@@ -55,6 +55,10 @@ fn a_value_out_of_bounds_is_named_with_its_bound() {
             "recipe.data={webdataset: {train: shards, channels: 2}}",
             "recipe.data.webdataset.channels: must be 1 (grey) or 3 (colour), not 2",
         ),
+        (
+            "recipe.data={image_folder: {train: images, channels: 0}}",
+            "recipe.data.image_folder.channels: must be 1 (grey) or 3 (colour), not 0",
+        ),
         ("recipe.data.std=[0]", "recipe.data.std: must be above 0.0 and at most 1.0, not 0.0"),
         ("recipe.data.std=[1, 1, 1]", "recipe.data.std: must hold 1 value or 1, one per channel, not 3"),
         (

@@ -118,7 +118,7 @@ impl ResNet {
             at.violate("depth", format!("must be 18, 34, 50, 101 or 152, not {depth}"));
         }
         let width = at.number("width", wire.width, 64, 1..=1024);
-        let most = data.channels() - 1;
+        let most = data.channels().saturating_sub(1);
         let split_channels =
             at.number("split_channels", wire.split_channels, split_channels.min(most), 0..=most);
         if split_channels > 0 && !width.is_multiple_of(2) {
