@@ -67,6 +67,8 @@ impl Browser {
         });
         let port = port.context("the driver does not say where it listens")?;
         let profile = TempDir::with_prefix("kindred-browser-")?;
+        // Another test of this process may have been first.
+        let _ = rustls::crypto::ring::default_provider().install_default();
         let http = reqwest::Client::builder().no_proxy().build()?;
         let session = format!("http://127.0.0.1:{port}/session");
         let mut browser = Self { driver, session, http, profile, _output: output };

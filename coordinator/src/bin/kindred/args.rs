@@ -82,6 +82,8 @@ pub enum Command {
     Submit(Submit),
     /// Draw what a job's network sees of its first images
     Views(Views),
+    /// Write shards from an image folder, for `data: {webdataset: {train: FOLDER}}`
+    Pack(Pack),
     /// Measure a finished encoder
     Eval(Eval),
     /// Put finished jobs side by side
@@ -253,6 +255,19 @@ pub struct Views {
     /// Folder that data sources are below, as for the workers
     #[arg(long, default_value = ".kindred/data", value_name = "DIR")]
     pub data_root: PathBuf,
+}
+
+/// `kindred pack`.
+#[derive(Debug, ClapArgs)]
+pub struct Pack {
+    /// The image folder: JPEG or PNG files at any depth; the first sub-folder's name is the label
+    pub source: PathBuf,
+    /// The folder of the shards; a run that was stopped goes on there
+    pub output: PathBuf,
+    /// A shard is full once it has so many MiB
+    #[arg(long, value_name = "N", default_value_t = 256)]
+    #[arg(value_parser = clap::value_parser!(u64).range(1..=1 << 20))]
+    pub shard_mib: u64,
 }
 
 /// `kindred logs`.

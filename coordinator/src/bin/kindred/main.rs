@@ -29,6 +29,7 @@ mod metrics;
 mod nodes;
 mod outage;
 mod output;
+mod pack;
 mod program;
 mod progress;
 mod queues;
@@ -69,6 +70,7 @@ async fn run(args: Args) -> Result<Exit, Error> {
         Command::Up(up) => up::run(&global, up).await,
         Command::Submit(submit) => submit::run(&global, submit).await,
         Command::Views(views) => views::run(views).await,
+        Command::Pack(args) => pack::run(args).await,
         Command::Eval(eval) => eval::run(&global, eval).await,
         Command::Compare(compare) => compare::run(&global, compare).await,
         Command::Jobs(list) => jobs::list(&global, list).await,
