@@ -31,11 +31,11 @@ async fn a_rolling_restart_of_everything_loses_no_step() -> Result<()> {
     let job_id = cluster.submit(&yaml).await?;
     goes_on(&cluster, &job_id, 1).await?;
 
-    cluster.stop_coordinator()?;
+    cluster.stop_coordinator().await?;
     cluster.start_coordinator().await?;
     goes_on(&cluster, &job_id, 1).await.context("the coordinator adopts the ranks that run")?;
     for agent in 0..2 {
-        cluster.stop_agent(agent)?;
+        cluster.stop_agent(agent).await?;
         cluster.start_agent(agent, &[])?;
         goes_on(&cluster, &job_id, agent as u64 + 2).await.context("the job goes on with the new worker")?;
     }

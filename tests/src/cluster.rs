@@ -123,8 +123,8 @@ impl Cluster {
     ///
     /// # Errors
     /// When it is not running.
-    pub fn stop_coordinator(&mut self) -> Result<()> {
-        stop(self.coordinator.take().context("the coordinator runs")?)
+    pub async fn stop_coordinator(&mut self) -> Result<()> {
+        stop(self.coordinator.take().context("the coordinator runs")?).await
     }
 
     /// Starts (or starts again) agent `index`, with further arguments.
@@ -167,8 +167,8 @@ impl Cluster {
     ///
     /// # Errors
     /// When it is not running.
-    pub fn stop_agent(&mut self, index: usize) -> Result<()> {
-        stop(self.agents[index].take().context("the agent runs")?)
+    pub async fn stop_agent(&mut self, index: usize) -> Result<()> {
+        stop(self.agents[index].take().context("the agent runs")?).await
     }
 
     /// Process id of agent `index`.
@@ -381,9 +381,10 @@ impl Drop for Cluster {
     }
 }
 
-fn stop(mut child: Child) -> Result<()> {
+/// The test's own connections hear that it stops, and close: a wait that blocks them would hold it up.
+async fn stop(mut child: Child) -> Result<()> {
     kill_process(Pid::from_child(&child), Signal::TERM)?;
-    let status = child.wait()?;
+    let status = tokio::task::spawn_blocking(move || child.wait()).await??;
     ensure!(status.success(), "asked to stop, it ended with {status}");
     Ok(())
 }
