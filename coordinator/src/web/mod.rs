@@ -2,7 +2,7 @@
 //!
 //! It decides nothing and reads nothing by itself: whatever a page asks for is a call of the same services through the same gate
 //! ([`Api`]), so that roles, projects, limits and audit events hold here as they do for the command line. Who signs in keeps the token
-//! in a cookie that scripts cannot read ([`session`]). The pages are files in `static/`, written by hand and built into the program:
+//! in a cookie that scripts cannot read (`session`). The pages are files in `static/`, written by hand and built into the program:
 //! they load nothing from anywhere else.
 
 use std::{io, sync::Arc};
