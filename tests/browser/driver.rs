@@ -59,6 +59,9 @@ impl Browser {
             eprintln!("{how}: what needs it is left out");
             return Ok(None);
         };
+        // Another test of this process may have been first.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let http = reqwest::Client::builder().no_proxy().build()?;
         let mut driver =
             Command::new(program).arg("--port=0").stdin(Stdio::null()).stdout(Stdio::piped()).spawn()?;
         let mut output = BufReader::new(driver.stdout.take().context("it is piped")?);
@@ -67,9 +70,6 @@ impl Browser {
         });
         let port = port.context("the driver does not say where it listens")?;
         let profile = TempDir::with_prefix("kindred-browser-")?;
-        // Another test of this process may have been first.
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        let http = reqwest::Client::builder().no_proxy().build()?;
         let session = format!("http://127.0.0.1:{port}/session");
         let mut browser = Self { driver, session, http, profile, _output: output };
         let answer = browser.call("POST", "", &browser.wishes()).await?;
