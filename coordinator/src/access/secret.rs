@@ -28,7 +28,7 @@ impl Secret {
         let mut id = [0; ID_LEN];
         getrandom::fill(&mut bytes).expect("the system gives random numbers");
         getrandom::fill(&mut id).expect("the system gives random numbers");
-        Self { id: id.iter().map(|byte| format!("{byte:02x}")).collect(), bytes }
+        Self { id: hex::encode(id), bytes }
     }
 
     /// What is kept of it.

@@ -227,6 +227,8 @@ pub enum Charge {
     User,
     /// Ranks, nodes and links that were lost.
     Infrastructure,
+    /// None: a worker was asked to stop, as for an upgrade or when others take its node.
+    Nobody,
 }
 
 /// A checked submission: what decisions read, and the spec as ranks get it.

@@ -134,11 +134,16 @@ impl Model {
         faults
     }
 
+    /// Whether a node's agent was asked to stop.
+    pub(super) fn is_leaving(&self, node_id: &NodeId) -> bool {
+        self.observed.contact(node_id).is_some_and(|contact| contact.report.leaving)
+    }
+
     /// One fault counts for each generation: what takes a node takes all its ranks.
     fn is_at_fault(&self, job: &Job, live: &LiveGeneration, node_id: &NodeId, fault: &v1::Failure) -> bool {
         let Some(node) = self.state.node(node_id) else { return false };
         let failure = Failure::from(fault);
-        let leaves = self.observed.contact(node_id).is_some_and(|contact| contact.report.leaving);
+        let leaves = self.is_leaving(node_id);
         let is_known = node
             .faults
             .iter()

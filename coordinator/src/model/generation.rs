@@ -114,7 +114,8 @@ impl Model {
                 return vec![];
             }
             let reached = self.reached(job).map_or(Step(0), |reached| reached.step);
-            let mut changes = retry::end_generation(job, &cause, reached);
+            let charge = retry::charge(&cause, self.is_leaving(&cause.node_id.as_str().into()));
+            let mut changes = retry::end_generation(job, &cause, charge, reached);
             let is_tried_again = !changes.iter().any(|change| matches!(change, JobChange::Failed { .. }));
             if is_tried_again
                 && retry::spares_survivors(&cause)

@@ -148,11 +148,13 @@ impl Spent {
         let (user, infrastructure) = match charge {
             Charge::User => (1, 0),
             Charge::Infrastructure => (0, 1),
+            Charge::Nobody => (0, 0),
         };
+        let is_fault = charge != Charge::Nobody;
         Self {
             user: self.user + user,
             infrastructure: self.infrastructure + infrastructure,
-            no_progress: if reached > self.furthest { 0 } else { self.no_progress + 1 },
+            no_progress: if reached > self.furthest { 0 } else { self.no_progress + u32::from(is_fault) },
             furthest: self.furthest.max(reached),
         }
     }

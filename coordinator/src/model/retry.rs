@@ -18,12 +18,22 @@ pub(super) fn spares_survivors(fault: &v1::Failure) -> bool {
     Failure::from(fault).kind() == Kind::Retryable
 }
 
-/// The end of a generation by `fault` after `reached`, and of the job where no budget is left.
-pub(super) fn end_generation(job: &Job, fault: &v1::Failure, reached: Step) -> Vec<JobChange> {
-    let charge = match Failure::from(fault).kind() {
+/// Which budget pays for a fault.
+pub(super) fn charge(fault: &v1::Failure, is_leaving: bool) -> Charge {
+    match Failure::from(fault).kind() {
         Kind::User => Charge::User,
+        Kind::Retryable if is_leaving => Charge::Nobody,
         Kind::Retryable | Kind::Bug => Charge::Infrastructure,
-    };
+    }
+}
+
+/// The end of a generation by `fault` after `reached`, and of the job where no budget is left.
+pub(super) fn end_generation(
+    job: &Job,
+    fault: &v1::Failure,
+    charge: Charge,
+    reached: Step,
+) -> Vec<JobChange> {
     let mut changes = vec![JobChange::GenerationEnds { fault: Wire(fault.clone()), charge, reached }];
     if let Some(failure) = exhausted(job, fault, charge, reached) {
         changes.push(JobChange::Failed { failure: Wire(failure) });

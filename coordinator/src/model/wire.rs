@@ -1,6 +1,6 @@
 //! Protobuf messages inside journaled changes.
 
-use std::{fmt::Write, ops::Deref};
+use std::ops::Deref;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
 
@@ -18,42 +18,31 @@ impl<M> Deref for Wire<M> {
 
 impl<M: prost::Message> Serialize for Wire<M> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(&to_hex(&self.0.encode_to_vec()))
+        serializer.serialize_str(&hex::encode(self.0.encode_to_vec()))
     }
 }
 
 impl<'de, M: prost::Message + Default> Deserialize<'de> for Wire<M> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
-        let bytes = from_hex(&text).ok_or_else(|| D::Error::custom("message is not hex"))?;
+        let bytes = hex::decode(text).map_err(D::Error::custom)?;
         M::decode(bytes.as_slice()).map(Self).map_err(D::Error::custom)
     }
 }
 
-fn to_hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut text, byte| {
-        write!(text, "{byte:02x}").expect("writing to a string never fails");
-        text
-    })
-}
-
-fn from_hex(text: &str) -> Option<Vec<u8>> {
-    let digits = text.chars().map(|digit| digit.to_digit(16)).collect::<Option<Vec<_>>>()?;
-    let (pairs, rest) = digits.as_chunks::<2>();
-    let bytes =
-        pairs.iter().map(|[high, low]| u8::try_from(16 * high + low)).collect::<Result<_, _>>().ok()?;
-    rest.is_empty().then_some(bytes)
-}
-
 #[cfg(test)]
 mod tests {
+    use kindred_proto::v1;
+
     use super::*;
 
     #[test]
-    fn hex_round_trips_and_refuses_what_is_none() {
-        let bytes: Vec<u8> = (0..=255).collect();
-        assert_eq!(from_hex(&to_hex(&bytes)), Some(bytes));
-        assert_eq!(from_hex("abc"), None);
-        assert_eq!(from_hex("zz"), None);
+    fn messages_round_trip_and_what_is_no_hex_is_refused() {
+        let message = Wire(v1::Event { job_id: "job-\u{fc}".to_owned(), number: 1 << 40, ..Default::default() });
+        let text = serde_json::to_string(&message).unwrap();
+        assert_eq!(serde_json::from_str::<Wire<v1::Event>>(&text).unwrap(), message);
+        for broken in ["\"abc\"", "\"zz\""] {
+            assert!(serde_json::from_str::<Wire<v1::Event>>(broken).is_err(), "{broken}");
+        }
     }
 }

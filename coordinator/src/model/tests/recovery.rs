@@ -126,7 +126,8 @@ fn ranks_that_stop_with_an_agent_that_leaves_are_not_kept() {
 
     world.obey_all();
     assert_eq!(world.job(&job_id).live_generation(), Some(Generation(2)));
-    assert_eq!(world.job(&job_id).spent.infrastructure, 1);
+    let spent = world.job(&job_id).spent;
+    assert_eq!((spent.infrastructure, spent.no_progress), (0, 0), "no budget pays for an upgrade");
 }
 
 #[test]
