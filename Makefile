@@ -1,6 +1,6 @@
 # The targets people expect. The work is done by the scripts under deploy/.
 
-.PHONY: help setup demo test test-full check simulate chaos build bench-data bench-step bench-recovery bench-checkpoint bench-coordinator bench-failover results static rehearse clean
+.PHONY: help setup demo test test-full cuda check simulate chaos build bench-data bench-step bench-recovery bench-checkpoint bench-coordinator bench-failover results static rehearse clean
 
 help: ## Show this list.
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -14,8 +14,11 @@ demo: setup ## Train SCE on Fashion-MNIST on two ranks, to the end.
 test: setup ## Format, lints, docs, dependencies and all hermetic tests.
 	@deploy/test.sh
 
-test-full: setup ## What needs more time: the CUDA build, linked to NCCL.
+test-full: setup ## What needs more time or servers, and the CUDA build.
 	@deploy/test_full.sh
+
+cuda: setup ## The feature `cuda`: compiled, linked to the real NCCL, and run up to "no GPUs found".
+	@deploy/cuda.sh
 
 check: setup ## Format, lints, docs and dependencies only.
 	@deploy/check.sh

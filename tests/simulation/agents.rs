@@ -53,6 +53,7 @@ impl Agent {
             data_address: None,
             devices: (0..n_devices).map(|index| v1::Device { index, kind, ..Default::default() }).collect(),
             checkpoint_store: None,
+            shard_cache: None,
             labels: [("parity".to_owned(), (node % 2).to_string())].into(),
             rank_program: "simulated".into(),
             grace: GRACE,

@@ -38,7 +38,8 @@ mod tests {
 
     #[test]
     fn messages_round_trip_and_what_is_no_hex_is_refused() {
-        let message = Wire(v1::Event { job_id: "job-\u{fc}".to_owned(), number: 1 << 40, ..Default::default() });
+        let message =
+            Wire(v1::Event { job_id: "job-\u{fc}".to_owned(), number: 1 << 40, ..Default::default() });
         let text = serde_json::to_string(&message).unwrap();
         assert_eq!(serde_json::from_str::<Wire<v1::Event>>(&text).unwrap(), message);
         for broken in ["\"abc\"", "\"zz\""] {

@@ -47,9 +47,9 @@ pub enum DataKind {
     },
     /// Tar files of JPEG or PNG files, and of their labels.
     WebDataset {
-        /// Folder of the training shards.
+        /// Folder of the training shards, or the URL of their place in an object store.
         train: PathBuf,
-        /// Folder of the shards of labelled query images. Default: none, and then nothing is evaluated.
+        /// The same of the shards of labelled query images. Default: none, and then nothing is evaluated.
         test: Option<PathBuf>,
         /// 1 or 3. Default 3.
         channels: u32,
@@ -190,8 +190,8 @@ impl DataKind {
             Some(Source::Webdataset(wire)) => {
                 let (at, channels) = (at.field("webdataset"), wire.channels);
                 Self::WebDataset {
-                    train: path(&at, "train", &wire.train),
-                    test: wire.test.as_deref().map(|test| path(&at, "test", test)),
+                    train: place(&at, "train", &wire.train),
+                    test: wire.test.as_deref().map(|test| place(&at, "test", test)),
                     channels: color_channels(channels, &at),
                 }
             }
@@ -292,6 +292,25 @@ fn path(at: &Scope, field: &str, given: &str) -> PathBuf {
         at.violate(field, "is not a path: it must be at most 4096 bytes long and hold no NUL");
     }
     PathBuf::from(given)
+}
+
+/// A folder, or the URL of a place in an object store.
+fn place(at: &Scope, field: &str, given: &str) -> PathBuf {
+    if let Some((scheme, rest)) = given.split_once("://") {
+        if !matches!(scheme, "s3" | "file") || rest.is_empty() || scheme == "file" && !rest.starts_with('/') {
+            let forms = "give a folder, s3://BUCKET/PREFIX or file:///FOLDER";
+            at.violate(field, format!("names no place that shards can be read from: {forms}"));
+        }
+        if given.split('/').any(|part| part == "..") {
+            at.violate(field, "must not lead out of its place by `..`");
+        }
+    }
+    path(at, field, given)
+}
+
+/// The URL, where a path of a recipe is one of an object store and not of this machine's files.
+pub fn store_url(path: &Path) -> Option<&str> {
+    path.to_str().filter(|text| text.starts_with("s3://") || text.starts_with("file://"))
 }
 
 fn text(path: &Path) -> String {

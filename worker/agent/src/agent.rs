@@ -275,6 +275,7 @@ impl Agent {
             trained_ms: order.trained_ms,
             created_unix_ms: order.job_created_unix_ms,
             checkpoint_store: self.config.checkpoint_store.clone(),
+            shard_cache: self.config.shard_cache.clone(),
         }
     }
 

@@ -4,7 +4,8 @@ use std::{collections::BTreeMap, env, fs, net::IpAddr, path::PathBuf, time::Dura
 
 use anyhow::Context;
 use clap::{Parser, Subcommand};
-use kindred_ipc::CheckpointStore;
+use kindred_ipc::{CheckpointStore, ShardCache};
+use kindred_proto::recipe::store_url;
 use kindred_store::Store;
 
 use crate::{
@@ -24,8 +25,9 @@ pub struct Args {
     /// What `kindred nodes join-token` prints: the node joins with it, once, and speaks TLS from then on.
     #[arg(long, value_name = "TEXT", env = "KINDRED_JOIN", hide_env_values = true)]
     pub join: Option<Ticket>,
-    /// A folder that jobs may name beside the data root and the jobs' own; may be repeated.
-    #[arg(long = "allow-root", value_name = "DIR")]
+    /// A folder, or a place in an object store such as s3://BUCKET/PREFIX, that jobs may read beside the data root and the jobs' own; may
+    /// be repeated.
+    #[arg(long = "allow-root", value_name = "DIR|URL")]
     allowed_roots: Vec<PathBuf>,
     /// Name of the node for people [default: the host's name].
     #[arg(long)]
@@ -69,6 +71,12 @@ pub struct Args {
     /// How long the checkpoint store may take to answer before a checkpoint stays on this node only.
     #[arg(long, value_name = "TIME", default_value = "60s", value_parser = duration)]
     checkpoint_store_timeout: Duration,
+    /// Where shards of object stores are kept, for jobs whose data are `webdataset: {train: s3://…}` [default: STATE/shards].
+    #[arg(long, value_name = "DIR")]
+    shard_cache: Option<PathBuf>,
+    /// Room for them in GiB; 0: none are kept, and each image comes over the network in every epoch.
+    #[arg(long, value_name = "GIB", default_value = "50", value_parser = clap::value_parser!(u64).range(..=MAX_CACHE_GIB))]
+    shard_cache_gib: u64,
     /// Stop when the process that started this one ends.
     #[arg(long, hide = true)]
     pub stop_with_parent: bool,
@@ -86,6 +94,7 @@ pub enum Command {
 const GIBIBYTE: u64 = 1 << 30;
 const MAX_GPU_GIB: u64 = 4096;
 const MAX_LABELS: usize = 64;
+const MAX_CACHE_GIB: u64 = 1 << 20;
 
 /// How many GPUs to offer; `None` for those that are found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -111,7 +120,8 @@ impl Args {
     pub fn roots(&self, config: &Config) -> anyhow::Result<Roots> {
         let mut folders = vec![config.data_root.clone(), config.jobs_dir.clone()];
         for folder in &self.allowed_roots {
-            folders.push(std::path::absolute(folder).context("make --allow-root absolute")?);
+            let absolute = || std::path::absolute(folder).context("make --allow-root absolute");
+            folders.push(if store_url(folder).is_some() { folder.clone() } else { absolute()? });
         }
         Ok(Roots::new(folders))
     }
@@ -139,6 +149,9 @@ impl Args {
             Some(url) => Some(checkpoint_store(url, self.checkpoint_store_timeout, self.grace)?),
             None => None,
         };
+        let shard_cache = self.shard_cache.unwrap_or_else(|| state_dir.join("shards"));
+        let folder = std::path::absolute(shard_cache).context("make --shard-cache absolute")?;
+        let max_bytes = self.shard_cache_gib * GIBIBYTE;
         Ok(Config {
             coordinators: self
                 .coordinator
@@ -153,6 +166,7 @@ impl Args {
             labels,
             grace: self.grace,
             checkpoint_store,
+            shard_cache: (max_bytes > 0).then_some(ShardCache { folder, max_bytes }),
         })
     }
 }

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, net::IpAddr, path::PathBuf, time::Duration};
 
-use kindred_ipc::CheckpointStore;
+use kindred_ipc::{CheckpointStore, ShardCache};
 use kindred_proto::v1;
 
 use crate::link::Coordinators;
@@ -59,4 +59,6 @@ pub struct Config {
     pub grace: Duration,
     /// Where checkpoints go beside the jobs' folders, if anywhere.
     pub checkpoint_store: Option<CheckpointStore>,
+    /// Where shards of object stores are kept, if anywhere.
+    pub shard_cache: Option<ShardCache>,
 }

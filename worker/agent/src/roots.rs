@@ -2,7 +2,10 @@
 
 use std::path::{Component, Path, PathBuf};
 
-use kindred_proto::v1::{self, data_source::Source};
+use kindred_proto::{
+    recipe::store_url,
+    v1::{self, data_source::Source},
+};
 
 use crate::{
     host::{Connection, Host, Pending, Started},
@@ -31,7 +34,7 @@ pub struct Outside {
 impl Roots {
     /// These folders and all below them.
     pub fn new(folders: impl IntoIterator<Item = PathBuf>) -> Self {
-        Self(folders.into_iter().map(|folder| settled(&folder)).collect())
+        Self(folders.into_iter().map(|folder| place(&folder, &folder.to_string_lossy())).collect())
     }
 
     /// Holds every path of a job against the folders; relative ones are below `data_root`.
@@ -40,13 +43,23 @@ impl Roots {
     /// [`Outside`], with the field.
     pub fn check(&self, spec: &v1::JobSpec, data_root: &Path) -> Result<(), Outside> {
         for (field, given) in paths(spec) {
-            let path = settled(&data_root.join(given));
+            let path = place(&data_root.join(given), given);
             if !self.0.iter().any(|root| path.starts_with(root)) {
                 let roots: Vec<_> = self.0.iter().map(|root| root.display().to_string()).collect();
                 return Err(Outside { field, path, roots: roots.join(", ") });
             }
         }
         Ok(())
+    }
+}
+
+/// What is held against the folders: a path on this machine, or `s3:/BUCKET/PREFIX`, which no absolute path is. A URL that climbs is taken
+/// for a path: whatever reads it so stays below the data root otherwise.
+fn place(path: &Path, given: &str) -> PathBuf {
+    let url = store_url(Path::new(given)).filter(|url| url.split('/').all(|part| part != ".."));
+    match url.map(|url| url.strip_prefix("file://").unwrap_or(url)) {
+        Some(place) => settled(Path::new(place)),
+        None => settled(path),
     }
 }
 
@@ -135,6 +148,34 @@ mod tests {
         for inside in ["images", "/data/images", "/jobs/job-1", "a/../images", ".", "/data"] {
             assert_eq!(check(&folder(inside, None)), Ok(()), "{inside}");
         }
+    }
+
+    #[test]
+    fn places_in_stores_are_read_where_they_are_allowed() {
+        let shards = |train: &str| {
+            let set = v1::WebDataset { train: train.into(), ..Default::default() };
+            let data = v1::DataSource { source: Some(Source::Webdataset(set)), ..Default::default() };
+            let recipe = v1::Recipe { data: Some(data), ..Default::default() };
+            v1::JobSpec { recipe: Some(recipe), ..Default::default() }
+        };
+        let roots = Roots::new(["/data".into(), "s3://bucket/images".into()]);
+        let check =
+            |url: &str| roots.check(&shards(url), Path::new("/data")).map_err(|error| error.to_string());
+        for inside in ["s3://bucket/images", "s3://bucket/images/train", "file:///data/images", "images"] {
+            assert_eq!(check(inside), Ok(()), "{inside}");
+        }
+        for outside in [
+            "s3://bucket",
+            "s3://bucket/images2",
+            "s3://other/images",
+            "file:///etc",
+            "s3://bucket/images/../x",
+        ] {
+            let error = check(outside).expect_err(outside);
+            assert!(error.contains("recipe.data") && error.contains("--allow-root"), "{error}");
+        }
+        let climbs = "s3://a/../../../s3:/bucket/images";
+        roots.check(&folder(climbs, None), Path::new("/data")).expect_err("a folder beside the data root");
     }
 
     #[test]

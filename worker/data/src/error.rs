@@ -30,6 +30,9 @@ pub enum Error {
         /// Its answer.
         source: io::Error,
     },
+    /// An object store does not give what should be there.
+    #[error(transparent)]
+    Store(#[from] kindred_store::Error),
     /// The request does not fit the data.
     #[error("{0}")]
     Config(String),
@@ -51,7 +54,7 @@ impl Error {
     pub fn path(&self) -> Option<&Path> {
         match self {
             Error::NotFound { path, .. } | Error::Invalid { path, .. } | Error::Io { path, .. } => Some(path),
-            Error::Config(_) | Error::Panicked { .. } | Error::Closed => None,
+            Error::Store(_) | Error::Config(_) | Error::Panicked { .. } | Error::Closed => None,
         }
     }
 

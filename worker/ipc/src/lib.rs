@@ -102,6 +102,17 @@ pub struct Start {
     pub created_unix_ms: i64,
     /// Where checkpoints go beside `job_dir`, if anywhere.
     pub checkpoint_store: Option<CheckpointStore>,
+    /// Where shards of object stores are kept, if anywhere.
+    pub shard_cache: Option<ShardCache>,
+}
+
+/// A folder for shards of object stores, which all ranks of a node share.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ShardCache {
+    /// The folder.
+    pub folder: PathBuf,
+    /// All shards in it together are no larger.
+    pub max_bytes: u64,
 }
 
 /// An object store for checkpoints. Its credentials are in the environment that a rank inherits.

@@ -3,8 +3,8 @@
 use std::io::{self, Cursor, ErrorKind, Read};
 
 use kindred_ipc::{
-    CheckpointStore, Error, FromRank, MAX_FRAME_BYTES, Start, StoreFault, StoreOperation, StoreValue, ToRank,
-    Wire, decode, encode, read, write,
+    CheckpointStore, Error, FromRank, MAX_FRAME_BYTES, ShardCache, Start, StoreFault, StoreOperation,
+    StoreValue, ToRank, Wire, decode, encode, read, write,
 };
 use kindred_proto::{
     ids::{CheckpointId, Generation, Rank, Step, WorldSize},
@@ -64,6 +64,7 @@ fn start() -> Start {
             patience_ms: 60_000,
             stop_patience_ms: 8_000,
         }),
+        shard_cache: Some(ShardCache { folder: "/var/cache/kindred".into(), max_bytes: 50 << 30 }),
     }
 }
 

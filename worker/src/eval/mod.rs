@@ -5,9 +5,7 @@
 //! out the same way. Called by `train` while a job runs, at its end, and for evaluation jobs. Non-goals: fine-tuning,
 //! augmentation.
 
-use std::path::Path;
-
-use kindred_data::{Dataset, Split};
+use kindred_data::{Dataset, Site, Split};
 use kindred_proto::{
     job_spec::JobSpec,
     recipe::{
@@ -96,17 +94,12 @@ impl Evaluator {
     ///
     /// # Errors
     /// When the images cannot be read.
-    pub fn open(
-        spec: &JobSpec,
-        data_root: &Path,
-        train: &Dataset,
-        device: Device,
-    ) -> Result<Option<Self>, Error> {
+    pub fn open(spec: &JobSpec, site: &Site, train: &Dataset, device: Device) -> Result<Option<Self>, Error> {
         let recipe = &spec.recipe;
         if recipe.evaluation.is_empty() {
             return Ok(None);
         }
-        let open = |split| Dataset::open(&recipe.data, data_root, split);
+        let open = |split| Dataset::open(&recipe.data, site, split);
         let Some(queries) = open(Split::Test)? else { return Ok(None) };
         let is_part = recipe.data.subset.is_some() || train.labels().is_none();
         let Some(bank) = (if is_part { open(Split::Bank)? } else { Some(train.clone()) }) else {

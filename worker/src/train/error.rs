@@ -198,8 +198,19 @@ fn data_reason(error: &kindred_data::Error) -> Reason {
     match error {
         kindred_data::Error::NotFound { .. } => Reason::DataNotFound,
         kindred_data::Error::Invalid { .. } | kindred_data::Error::Io { .. } => Reason::DataInvalid,
+        kindred_data::Error::Store(error) => store_reason(error),
         kindred_data::Error::Config(_) => Reason::SpecInvalid,
         kindred_data::Error::Panicked { .. } | kindred_data::Error::Closed => Reason::Internal,
+    }
+}
+
+/// What is away may come back; the rest is for a user.
+fn store_reason(error: &kindred_store::Error) -> Reason {
+    use kindred_store::Error;
+    match error {
+        Error::Away { .. } => Reason::Unreachable,
+        Error::Missing { .. } | Error::Denied { .. } | Error::Url { .. } => Reason::DataNotFound,
+        Error::Taken { .. } | Error::Damaged { .. } | Error::File { .. } => Reason::DataInvalid,
     }
 }
 

@@ -22,7 +22,7 @@ use tch::{Device, Kind};
 use super::{
     Error,
     agreement::check_data,
-    job::device,
+    job::{device, site},
     link::Link,
     meeting,
     report::{KNN, Voice},
@@ -96,7 +96,7 @@ struct Images {
 
 impl Images {
     fn open(evaluate: &Evaluate, start: &Start) -> Result<Self, Error> {
-        let open = |split| Dataset::open(&evaluate.data, &start.data_root, split);
+        let open = |split| Dataset::open(&evaluate.data, site(start), split);
         let (mut bank, queries) = (open(Split::Train)?, open(Split::Test)?);
         if bank.as_ref().is_some_and(|bank| bank.labels().is_none()) {
             bank = open(Split::Bank)?;
@@ -159,7 +159,7 @@ impl Images {
 /// How many images of each class are in a subset of the training images.
 fn class_sizes(evaluate: &Evaluate, subset: &Subset, start: &Start) -> Result<Vec<u64>, Error> {
     let data = DataSource { subset: Some(subset.clone()), ..evaluate.data.clone() };
-    let subset = Dataset::open(&data, &start.data_root, Split::Train)?;
+    let subset = Dataset::open(&data, site(start), Split::Train)?;
     Ok(subset.expect("the training images are always there").images_per_class())
 }
 

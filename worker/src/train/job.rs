@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use kindred_data::{Dataset, Split};
+use kindred_data::{Dataset, ShardCache, Site, Split};
 use kindred_ipc::Start;
 use kindred_proto::{
     ids::Step,
@@ -38,7 +38,7 @@ impl Job {
     /// When the device is not there, or the data cannot be read or do not fill a batch.
     pub fn open(start: Start, spec: JobSpec) -> Result<Self, Error> {
         let device = device(spec.terms.device, start.device_index)?;
-        let dataset = Dataset::open(&spec.recipe.data, &start.data_root, Split::Train)?;
+        let dataset = Dataset::open(&spec.recipe.data, site(&start), Split::Train)?;
         let dataset = dataset.expect("the training images are always there");
         let steps = spec.steps(dataset.len())?;
         let recipe = Recipe { checkpoint: None, ..spec.to_wire().recipe.unwrap_or_default() };
@@ -98,4 +98,12 @@ pub fn device(kind: DeviceKind, index: u32) -> Result<Device, Error> {
             Err(Error::Device(format!("cuda device {index} is not there: this program sees {n_devices}")))
         }
     }
+}
+
+/// The node's part in reading data.
+pub fn site(start: &Start) -> Site {
+    let shard_cache = start.shard_cache.as_ref();
+    let shard_cache =
+        shard_cache.map(|cache| ShardCache { folder: cache.folder.clone(), max_bytes: cache.max_bytes });
+    Site { shard_cache, ..Site::from(&start.data_root) }
 }

@@ -6,7 +6,7 @@ use kindred_proto::{ids::Step, recipe::DataKind};
 
 use super::{
     Error,
-    job::Job,
+    job::{Job, site},
     report::{KNN, Reporter},
     step::Trainer,
     stop::Watch,
@@ -28,7 +28,7 @@ impl Measuring {
     /// # Errors
     /// When the images cannot be read.
     pub fn open(job: &Job, metrics: BTreeMap<String, f64>) -> Result<Self, Error> {
-        let evaluator = Evaluator::open(&job.spec, &job.start.data_root, &job.dataset, job.device)?;
+        let evaluator = Evaluator::open(&job.spec, &site(&job.start), &job.dataset, job.device)?;
         Ok(Self { evaluator, seed: job.spec.recipe.training.seed, metrics, knn_taken: None })
     }
 

@@ -8,6 +8,17 @@ use tokio::{fs::File, io::AsyncWriteExt};
 
 use crate::{ASK_AGAIN, Error, PART_BYTES, PARTS_IN_FLIGHT, Store};
 
+/// An object that is in the store.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Object {
+    /// Its key below the place.
+    pub key: String,
+    /// Its length.
+    pub size_bytes: u64,
+    /// What tells it from others that were there under the same key: the store's tag, or when it was written.
+    pub version: String,
+}
+
 impl Store {
     /// Reads an object of at most so many bytes; none when it is not there.
     ///
@@ -24,7 +35,7 @@ impl Store {
             let why = format!("{size} bytes long, at most {max_bytes} were expected");
             return Err(Error::Damaged { url: self.url_of(key), why });
         }
-        match self.get_part(key, 0..size).await {
+        match self.get_range(key, 0..size).await {
             Ok(bytes) => Ok(Some(bytes)),
             Err(Error::Missing { .. }) => Ok(None),
             Err(error) => Err(error),
@@ -43,7 +54,8 @@ impl Store {
             return Err(Error::Damaged { url: self.url_of(key), why });
         }
         let ranges = (0..size.div_ceil(PART_BYTES)).map(|n| n * PART_BYTES..size.min((n + 1) * PART_BYTES));
-        let mut parts = stream::iter(ranges).map(|range| self.get_part(key, range)).buffered(PARTS_IN_FLIGHT);
+        let mut parts =
+            stream::iter(ranges).map(|range| self.get_range(key, range)).buffered(PARTS_IN_FLIGHT);
         let of_file = |error: io::Error| Error::file(path, error);
         let mut file = File::create(path).await.map_err(of_file)?;
         let mut hasher = blake3::Hasher::new();
@@ -55,7 +67,11 @@ impl Store {
         Ok(hasher.finalize().to_hex().to_string())
     }
 
-    async fn get_part(&self, key: &str, range: Range<u64>) -> Result<Vec<u8>, Error> {
+    /// Reads a part of an object.
+    ///
+    /// # Errors
+    /// When the object is not there, or the store is away or refuses. One that is too short is as one that cannot be read.
+    pub async fn get_range(&self, key: &str, range: Range<u64>) -> Result<Vec<u8>, Error> {
         if range.is_empty() {
             return Ok(Vec::new());
         }
@@ -78,14 +94,25 @@ impl Store {
     /// # Errors
     /// When the store is away or refuses.
     pub async fn list(&self) -> Result<Vec<String>, Error> {
+        Ok(self.objects().await?.into_iter().map(|object| object.key).collect())
+    }
+
+    /// All objects below this place, in the order of their keys.
+    ///
+    /// # Errors
+    /// When the store is away or refuses.
+    pub async fn objects(&self) -> Result<Vec<Object>, Error> {
         let list = || self.objects.list(Some(&self.prefix)).try_collect::<Vec<_>>();
-        let objects = self.within("", list).await?;
-        let key = |object: &object_store::ObjectMeta| {
-            let parts = object.location.prefix_match(&self.prefix)?;
-            Some(parts.map(|part| part.as_ref().to_owned()).collect::<Vec<_>>().join("/"))
+        let found = self.within("", list).await?;
+        let object = |found: &object_store::ObjectMeta| {
+            let parts = found.location.prefix_match(&self.prefix)?;
+            let key = parts.map(|part| part.as_ref().to_owned()).collect::<Vec<_>>().join("/");
+            let written = || found.last_modified.timestamp_nanos_opt().unwrap_or_default().to_string();
+            let version = found.e_tag.clone().unwrap_or_else(written);
+            Some(Object { key, size_bytes: found.size, version })
         };
-        let mut keys: Vec<String> = objects.iter().filter_map(key).collect();
-        keys.sort();
-        Ok(keys)
+        let mut objects: Vec<Object> = found.iter().filter_map(object).collect();
+        objects.sort_unstable_by(|a, b| a.key.cmp(&b.key));
+        Ok(objects)
     }
 }

@@ -2,10 +2,11 @@
 //!
 //! A [`Store`] is the place below a URL. Each request of it has an end: object_store tries again while the service is busy
 //! or away, and once the store's patience is over the caller hears which object it is about. Files travel in parts, so that
-//! memory does not depend on their length. Whoever is not async gives the work to a [`Worker`].
+//! memory does not depend on their length. An [`Ahead`] reads parts of many objects before they are needed. Whoever is not async gives the work to a [`Worker`].
 //!
 //! Non-goals: what the files mean, who may write them, and any other kind of service.
 
+mod ahead;
 mod error;
 mod get;
 mod open;
@@ -19,7 +20,9 @@ use std::{sync::Arc, time::Duration};
 
 use object_store::{ObjectStore, path::Path};
 
+pub use ahead::Ahead;
 pub use error::Error;
+pub use get::Object;
 pub use worker::{Task, Worker};
 
 /// How long a store may take to answer, where nothing else is said.

@@ -112,6 +112,7 @@ impl TestJob {
             trained_ms: 0,
             created_unix_ms: 17,
             checkpoint_store: None,
+            shard_cache: None,
         }
     }
 }

@@ -274,6 +274,7 @@ impl Node {
             data_address: None,
             devices: vec![cpu(0), cpu(1)],
             checkpoint_store: None,
+            shard_cache: None,
             labels: std::collections::BTreeMap::new(),
             rank_program: fake_rank(),
             grace: Duration::from_secs(20),

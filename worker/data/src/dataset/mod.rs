@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use kindred_proto::recipe::{DataKind, DataSource, Subset};
 
-use crate::Error;
+use crate::{Error, Site};
 
 mod decode;
 mod folder;
@@ -150,13 +150,15 @@ pub(crate) struct DecodeScratch {
 }
 
 impl Dataset {
-    /// Opens one split of `source`, whose relative paths are below `data_root`.
+    /// Opens one split of `source`, whose relative paths are below the `site`'s data root.
     ///
     /// The training split is always there. The test split is `None` when the source names no folder for it.
     ///
     /// # Errors
     /// A folder or file that is missing, unreadable or of the wrong form, by its path.
-    pub fn open(source: &DataSource, data_root: &Path, split: Split) -> Result<Option<Dataset>, Error> {
+    pub fn open(source: &DataSource, site: impl Into<Site>, split: Split) -> Result<Option<Dataset>, Error> {
+        let site = site.into();
+        let data_root = &site.data_root;
         let mut index = match &source.kind {
             DataKind::FashionMnist { root } => idx::open(&data_root.join(root), split)?,
             DataKind::ImageFolder { train, test, channels } => {
@@ -167,14 +169,11 @@ impl Dataset {
                     (Split::Test, None) => return Ok(None),
                 }
             }
-            DataKind::WebDataset { train, test, channels } => {
-                let (train, test) = (data_root.join(train), test.as_ref().map(|test| data_root.join(test)));
-                match (split, test) {
-                    (Split::Train | Split::Bank, _) => shards::open_train(&train, *channels)?,
-                    (Split::Test, Some(test)) => shards::open_test(&train, &test, *channels)?,
-                    (Split::Test, None) => return Ok(None),
-                }
-            }
+            DataKind::WebDataset { train, test, channels } => match (split, test) {
+                (Split::Train | Split::Bank, _) => shards::open_train(train, &site, *channels)?,
+                (Split::Test, Some(test)) => shards::open_test(train, test, &site, *channels)?,
+                (Split::Test, None) => return Ok(None),
+            },
             DataKind::Cifar10 { root } => records::open_cifar10(&data_root.join(root), split)?,
             DataKind::Cifar100 { root } => records::open_cifar100(&data_root.join(root), split)?,
             DataKind::Stl10 { root, train } => records::open_stl10(&data_root.join(root), *train, split)?,

@@ -1,7 +1,8 @@
-//! What lies where in a folder of shards, found once and kept beside them in the file `.kindred-index`.
+//! What lies where in shards, found once and kept beside them in the file `.kindred-index`.
 //!
 //! The file is believed while every shard has the size and the time of its last change that it had. Where the folder cannot be
-//! written, each start reads the headers anew.
+//! written, each start reads the headers anew. Of shards in an object store it is kept in the node's cache; one that was put into
+//! the store beside them is believed while their names and sizes are those in it.
 
 use std::collections::HashMap;
 use std::fmt::Write as _;
@@ -14,7 +15,7 @@ use crate::Error;
 use crate::dataset::shown;
 use crate::dataset::tar::{self, Member};
 
-const FILE: &str = ".kindred-index";
+pub(super) const FILE: &str = ".kindred-index";
 /// The form of the file; another one is written anew.
 const HEAD: &str = "kindred shards 1";
 /// Longest content of a .cls member.
@@ -25,8 +26,9 @@ const MAX_LABEL_BYTES: u64 = 32;
 pub(super) struct Shard {
     /// Its name in the folder.
     pub(super) path: PathBuf,
-    size_bytes: u64,
-    modified_ns: u128,
+    pub(super) size_bytes: u64,
+    /// When a file was changed last, in nanoseconds since 1970, or the tag of an object.
+    pub(super) version: String,
 }
 
 /// All shards of a folder, sorted by name, and their images, in the order in which they lie.
@@ -39,19 +41,34 @@ pub(super) struct Listing {
 /// Reads the file, or the headers of all shards.
 pub(super) fn open(root: &Path) -> Result<Listing, Error> {
     let shards = shards(root)?;
-    let kept = fs::read_to_string(root.join(FILE)).ok().and_then(|text| parse(&text, &shards));
-    if let Some(samples) = kept {
-        return Ok(Listing { shards, samples });
+    if let Some(listing) = kept(root, &shards) {
+        return Ok(listing);
     }
     let mut samples = Vec::new();
     for (idx, shard) in (0..).zip(&shards) {
-        samples.extend(read(root, idx, shard)?);
+        samples.extend(read(&root.join(&shard.path), idx)?);
     }
     let listing = Listing { shards, samples };
-    if let Err(error) = keep(root, &listing) {
-        tracing::info!(root = %root.display(), %error, "the index of the shards is not kept");
-    }
+    keep(root, &listing);
     Ok(listing)
+}
+
+/// What the file in a folder says about these shards, if it is about them.
+pub(super) fn kept(folder: &Path, shards: &[Shard]) -> Option<Listing> {
+    let samples = parse(&fs::read_to_string(folder.join(FILE)).ok()?, shards, true)?;
+    Some(Listing { shards: shards.to_vec(), samples })
+}
+
+/// What a file says about shards of these names and sizes.
+pub(super) fn of_text(text: &str, shards: &[Shard]) -> Option<Listing> {
+    Some(Listing { shards: shards.to_vec(), samples: parse(text, shards, false)? })
+}
+
+/// Writes the file, where the folder can be written.
+pub(super) fn keep(folder: &Path, listing: &Listing) {
+    if let Err(error) = write(folder, listing) {
+        tracing::info!(folder = %folder.display(), %error, "the index of the shards is not kept");
+    }
 }
 
 /// The .tar files of a folder.
@@ -66,24 +83,23 @@ fn shards(root: &Path) -> Result<Vec<Shard>, Error> {
         };
         let metadata = fs::metadata(&path).map_err(|source| Error::io(&path, source))?;
         let modified = metadata.modified().ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok());
-        let modified_ns = modified.map_or(0, |time| time.as_nanos());
-        shards.push(Shard { path: name.into(), size_bytes: metadata.len(), modified_ns });
+        let version = modified.map_or(0, |time| time.as_nanos()).to_string();
+        shards.push(Shard { path: name.into(), size_bytes: metadata.len(), version });
     }
     shards.sort_unstable_by(|a, b| a.path.cmp(&b.path));
     Ok(shards)
 }
 
-/// The images of one shard.
-fn read(root: &Path, idx: u32, shard: &Shard) -> Result<Vec<Sample>, Error> {
-    let path = root.join(&shard.path);
-    let file = File::open(&path).map_err(|source| Error::io(&path, source))?;
-    let members = tar::members(&file).map_err(|message| Error::invalid(&path, message))?;
+/// The images of the shard with this number, in a file.
+pub(super) fn read(path: &Path, idx: u32) -> Result<Vec<Sample>, Error> {
+    let file = File::open(path).map_err(|source| Error::io(path, source))?;
+    let members = tar::members(&file).map_err(|message| Error::invalid(path, message))?;
     let (mut samples, mut labels) = (Vec::new(), HashMap::new());
     for member in members {
         match extension(&member.name).to_ascii_lowercase().as_str() {
             "jpg" | "jpeg" | "png" => samples.push(sample(idx, member)),
             "cls" => {
-                let label = read_label(&file, &member).map_err(|message| Error::invalid(&path, message))?;
+                let label = read_label(&file, &member).map_err(|message| Error::invalid(path, message))?;
                 labels.insert(key(&member.name).to_owned(), label);
             }
             _ => {}
@@ -121,23 +137,23 @@ fn extension(name: &str) -> &str {
 }
 
 /// Writes the file under another name, then renames it: ranks of one node may do that at the same time.
-fn keep(root: &Path, listing: &Listing) -> std::io::Result<()> {
+fn write(folder: &Path, listing: &Listing) -> std::io::Result<()> {
     let mut text = format!("{HEAD}\n");
     for shard in &listing.shards {
-        let _ = writeln!(text, "shard {} {} {}", shard.size_bytes, shard.modified_ns, shown(&shard.path));
+        let _ = writeln!(text, "shard {} {} {}", shard.size_bytes, shard.version, shown(&shard.path));
     }
     for Sample { name, shard, offset, size_bytes, label } in &listing.samples {
         let label = label.map_or("-".to_owned(), |label| label.to_string());
         let _ = writeln!(text, "{shard} {offset} {size_bytes} {label} {name}");
     }
     let _ = writeln!(text, "end {}", blake3::hash(text.as_bytes()));
-    let written = root.join(format!("{FILE}.{}", std::process::id()));
+    let written = folder.join(format!("{FILE}.{}", std::process::id()));
     fs::write(&written, text)?;
-    fs::rename(&written, root.join(FILE))
+    fs::rename(&written, folder.join(FILE))
 }
 
 /// The images, if the file is whole and about these shards.
-fn parse(text: &str, shards: &[Shard]) -> Option<Vec<Sample>> {
+fn parse(text: &str, shards: &[Shard], are_versions_kept: bool) -> Option<Vec<Sample>> {
     let (content, digest) = text.trim_end_matches('\n').rsplit_once("\nend ")?;
     if blake3::hash(format!("{content}\n").as_bytes()).to_hex().as_str() != digest {
         return None;
@@ -147,8 +163,10 @@ fn parse(text: &str, shards: &[Shard]) -> Option<Vec<Sample>> {
         return None;
     }
     for shard in shards {
-        let known = format!("shard {} {} {}", shard.size_bytes, shard.modified_ns, shown(&shard.path));
-        if lines.next()? != known {
+        let (size, rest) = lines.next()?.strip_prefix("shard ")?.split_once(' ')?;
+        let (version, name) = rest.split_once(' ')?;
+        let is_same = size.parse() == Ok(shard.size_bytes) && name == shown(&shard.path);
+        if !is_same || are_versions_kept && version != shard.version {
             return None;
         }
     }

@@ -5,7 +5,9 @@ use kindred_proto::recipe::{DataKind, DataSource};
 
 use crate::dataset::tar;
 use crate::testing::write_png;
-use crate::{Dataset, Error, Split};
+use crate::{Dataset, Error, ShardCache, Site, Split};
+
+mod remote;
 
 /// The content of a random image of 3x2 pixels.
 fn png(seed: u64) -> Vec<u8> {
