@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # What needs more time than `make test` has, or servers: 200 kills of a coordinator, 5 of a leader (PostgreSQL), 1,000 seeds of the simulation, an outage of 30 s,
-# 20 random faults, a long fuzz of every RPC, a Python client, a real OpenID provider, methods on 4 ranks, checkpoints on S3, and the CUDA build, linked to the
+# 20 random faults, a long fuzz of every RPC, a Python client, a real OpenID provider, methods on 4 ranks, libjpeg-turbo, checkpoints on S3, and the CUDA build, linked to the
 # real NCCL, up to "no GPUs found".
 set -euo pipefail
 
@@ -46,6 +46,10 @@ deploy/chaos.sh
 
 step "the contract of every method on 2 and 4 ranks"
 KINDRED_CONTRACT_FULL=1 cargo test --workspace --locked --test contract
+
+step "JPEG by libjpeg-turbo, built from its sources"
+deploy/setup/turbojpeg.sh
+PATH=$root/.tools/turbojpeg/bin:$PATH TURBOJPEG_SOURCE=vendor cargo test -p kindred-data --features turbojpeg --locked --lib
 
 step "checkpoints on a real S3 server, through faults"
 deploy/setup/moto.sh
