@@ -5,6 +5,7 @@
 set -euo pipefail
 
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
+root=$PWD
 step() { printf '\n== %s\n' "$*"; }
 
 step "200 kills of a coordinator under load"

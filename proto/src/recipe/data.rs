@@ -301,11 +301,18 @@ fn place(at: &Scope, field: &str, given: &str) -> PathBuf {
             let forms = "give a folder, s3://BUCKET/PREFIX or file:///FOLDER";
             at.violate(field, format!("names no place that shards can be read from: {forms}"));
         }
-        if given.split('/').any(|part| part == "..") {
-            at.violate(field, "must not lead out of its place by `..`");
+        if !stays_in_place(given) {
+            at.violate(field, "must be plain: without `..`, `%`, `\\`, blanks, and letters beyond ASCII");
         }
     }
     path(at, field, given)
+}
+
+/// Whether a URL names a place below what it begins with, however it is read: programs that read URLs take `%2e` for a dot, `\` for a
+/// slash, and leave tabs out.
+pub fn stays_in_place(url: &str) -> bool {
+    let is_plain = |byte: u8| byte.is_ascii_graphic() && !matches!(byte, b'%' | b'\\');
+    url.bytes().all(is_plain) && url.split('/').all(|part| part != "..")
 }
 
 /// The URL, where a path of a recipe is one of an object store and not of this machine's files.

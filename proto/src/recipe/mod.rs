@@ -21,7 +21,7 @@ mod training;
 mod view;
 
 pub use checkpoint::{CheckpointInterval, CheckpointPolicy};
-pub use data::{DataKind, DataSource, Stl10Part, store_url};
+pub use data::{DataKind, DataSource, Stl10Part, stays_in_place, store_url};
 pub use encoder::{BatchNorm, Encoder, Network, ResNet, Stem, Vit};
 pub use evaluation::Evaluation;
 pub use methods::Method;

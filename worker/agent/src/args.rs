@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, env, fs, net::IpAddr, path::PathBuf, time::Dura
 use anyhow::Context;
 use clap::{Parser, Subcommand};
 use kindred_ipc::{CheckpointStore, ShardCache};
-use kindred_proto::recipe::store_url;
+use kindred_proto::recipe::{stays_in_place, store_url};
 use kindred_store::Store;
 
 use crate::{
@@ -120,8 +120,15 @@ impl Args {
     pub fn roots(&self, config: &Config) -> anyhow::Result<Roots> {
         let mut folders = vec![config.data_root.clone(), config.jobs_dir.clone()];
         for folder in &self.allowed_roots {
+            let url = store_url(folder);
+            let is_plain = url.is_none_or(stays_in_place);
+            anyhow::ensure!(
+                is_plain,
+                "--allow-root {}: a URL here has no `..`, `%`, `\\` or blanks",
+                folder.display()
+            );
             let absolute = || std::path::absolute(folder).context("make --allow-root absolute");
-            folders.push(if store_url(folder).is_some() { folder.clone() } else { absolute()? });
+            folders.push(if url.is_some() { folder.clone() } else { absolute()? });
         }
         Ok(Roots::new(folders))
     }

@@ -3,7 +3,7 @@
 use std::path::{Component, Path, PathBuf};
 
 use kindred_proto::{
-    recipe::store_url,
+    recipe::{stays_in_place, store_url},
     v1::{self, data_source::Source},
 };
 
@@ -34,7 +34,7 @@ pub struct Outside {
 impl Roots {
     /// These folders and all below them.
     pub fn new(folders: impl IntoIterator<Item = PathBuf>) -> Self {
-        Self(folders.into_iter().map(|folder| place(&folder, &folder.to_string_lossy())).collect())
+        Self(folders.into_iter().filter_map(|folder| place(&folder, &folder.to_string_lossy())).collect())
     }
 
     /// Holds every path of a job against the folders; relative ones are below `data_root`.
@@ -43,8 +43,10 @@ impl Roots {
     /// [`Outside`], with the field.
     pub fn check(&self, spec: &v1::JobSpec, data_root: &Path) -> Result<(), Outside> {
         for (field, given) in paths(spec) {
-            let path = place(&data_root.join(given), given);
-            if !self.0.iter().any(|root| path.starts_with(root)) {
+            let place = place(&data_root.join(given), given);
+            let is_inside = |place: &PathBuf| self.0.iter().any(|root| place.starts_with(root));
+            if !place.as_ref().is_some_and(is_inside) {
+                let path = place.unwrap_or_else(|| given.into());
                 let roots: Vec<_> = self.0.iter().map(|root| root.display().to_string()).collect();
                 return Err(Outside { field, path, roots: roots.join(", ") });
             }
@@ -53,13 +55,15 @@ impl Roots {
     }
 }
 
-/// What is held against the folders: a path on this machine, or `s3:/BUCKET/PREFIX`, which no absolute path is. A URL that climbs is taken
-/// for a path: whatever reads it so stays below the data root otherwise.
-fn place(path: &Path, given: &str) -> PathBuf {
-    let url = store_url(Path::new(given)).filter(|url| url.split('/').all(|part| part != ".."));
-    match url.map(|url| url.strip_prefix("file://").unwrap_or(url)) {
-        Some(place) => settled(Path::new(place)),
-        None => settled(path),
+/// What is held against the folders: a path on this machine, or `s3:/BUCKET/PREFIX`, which no absolute path is. Nothing for a URL that may
+/// lead elsewhere than it looks.
+fn place(path: &Path, given: &str) -> Option<PathBuf> {
+    match store_url(Path::new(given)) {
+        Some(url) if stays_in_place(url) => {
+            Some(settled(Path::new(url.strip_prefix("file://").unwrap_or(url))))
+        }
+        Some(_) => None,
+        None => Some(settled(path)),
     }
 }
 
