@@ -56,14 +56,6 @@ fn a_value_out_of_bounds_is_named_with_its_bound() {
             "recipe.data.webdataset.channels: must be 1 (grey) or 3 (colour), not 2",
         ),
         (
-            "recipe.data={webdataset: {train: 'gs://bucket/shards'}}",
-            "recipe.data.webdataset.train: names no place that shards can be read from: give a folder, s3://BUCKET/PREFIX or file:///FOLDER",
-        ),
-        (
-            "recipe.data={webdataset: {train: 's3://bucket/a/%2e%2e/b'}}",
-            "recipe.data.webdataset.train: must be plain: without `..`, `%`, `\\`, blanks, and letters beyond ASCII",
-        ),
-        (
             "recipe.data={image_folder: {train: images, channels: 0}}",
             "recipe.data.image_folder.channels: must be 1 (grey) or 3 (colour), not 0",
         ),
