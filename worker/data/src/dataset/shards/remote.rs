@@ -6,7 +6,7 @@
 //! ends the generation as an outage, not as a damaged image.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
@@ -265,7 +265,7 @@ impl Source {
         Ok(true)
     }
 
-    fn copy(&self, number: u32, path: &PathBuf) -> Result<(), Error> {
+    fn copy(&self, number: u32, path: &Path) -> Result<(), Error> {
         let (key, size) = (&self.keys[number as usize], self.shards[number as usize].size_bytes);
         let copied = self.store.get_file(key, size, path);
         match self.worker.wait(copied, || !self.is_over.load(Ordering::Relaxed)) {

@@ -49,7 +49,7 @@ fn wait_for(cache: &Path, n_shards: usize) {
     let since = Instant::now();
     while cached(cache).len() != n_shards {
         assert!(since.elapsed() < Duration::from_secs(60), "{:?}", cached(cache));
-        thread::sleep(Duration::from_millis(10));
+        thread::park_timeout(Duration::from_millis(10));
     }
 }
 
@@ -117,7 +117,7 @@ fn room_is_made_of_shards_that_nobody_reads() {
     let since = Instant::now();
     while cached(cache.path()).iter().any(|path| before.contains(path)) {
         assert!(since.elapsed() < Duration::from_secs(60), "the first ones stay");
-        thread::sleep(Duration::from_millis(10));
+        thread::park_timeout(Duration::from_millis(10));
     }
     assert_same(&other, &open(second.path(), Split::Train).expect("opens"));
 }
